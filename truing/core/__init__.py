@@ -1,0 +1,1 @@
+"""Records, protocols, digests, statistics and configuration: what every other part may import."""

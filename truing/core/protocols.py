@@ -1,0 +1,48 @@
+"""What algorithms ask for: seams between the parts, so that a stage never imports the one beside it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from truing.core.records import Answer, Conversation, Decoding, Outcome
+
+
+class Sampler(Protocol):
+    """Draws answers to conversations. Yields (index of the prompt, answer) in the order in which answers finish."""
+
+    def sample(self, prompts: Sequence[Conversation], decoding: Decoding) -> Iterator[tuple[int, Answer]]: ...
+
+
+class Scorer(Protocol):
+    """Scores continuations: for each (conversation, answer), the log-probabilities (nats) of the answer's tokens,
+    end of turn included. Yields (index, per-token log-probabilities) as they are computed."""
+
+    def score(self, rows: Sequence[tuple[Conversation, str]]) -> Iterator[tuple[int, list[float]]]: ...
+
+
+class Judge(Protocol):
+    """Says whether an answer shows a behaviour. `version` changes whenever its verdicts may."""
+
+    version: str
+
+    def judge(self, prompt: Conversation, answer: str) -> Outcome: ...
+
+
+class Store(Protocol):
+    """Content-keyed bytes that outlive a run (reference log-probabilities, lower activations, evaluation items)."""
+
+    def get(self, key: str) -> bytes | None: ...
+
+    def put(self, key: str, content: bytes) -> None: ...
+
+
+class MemoryStore:
+    """A `Store` for tests and scripts: forgets everything when the process ends."""
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes | None:
+        return self._contents.get(key)
+
+    def put(self, key: str, content: bytes) -> None:
+        self._contents[key] = content

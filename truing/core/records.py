@@ -1,0 +1,128 @@
+"""The records that every part of truing shares. Frozen, strict about unknown keys, and hashable by content.
+
+These types hold data only: how text becomes tokens is `engine.chat`'s matter, how rows are read from files `data`'s.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from truing.core.digest import digest
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Record(BaseModel):
+    """A frozen value: equal contents are equal records, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the record's whole content."""
+        return digest(self)
+
+
+class Message(Record):
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+Conversation = tuple[Message, ...]
+
+
+class Comparison(Record):
+    """Two answers to one prompt, and which of them was preferred.
+
+    `prompt` ends with a user turn. `group` and `topic` say what the row is about; `pair` joins a row with its twin
+    (the same words, the opposite intent). What the comparison page knows about the judgement is kept beside it:
+    who (`annotator`), on which side the chosen answer was shown, how strongly it was preferred (1 slightly … 3 much),
+    ties, both-bad marks, a rewritten answer, when, and where the row came from (`origin`).
+    """
+
+    id: str
+    prompt: Conversation
+    chosen: str
+    rejected: str
+    group: str = ""
+    topic: str = ""
+    pair: str | None = None
+    annotator: str | None = None
+    chosen_side: Literal["left", "right"] | None = None
+    strength: Literal[1, 2, 3] | None = None
+    tie: bool = False
+    both_bad: bool = False
+    rewrite: str | None = None
+    time: datetime | None = None
+    origin: str | None = None
+
+
+class Probe(Record):
+    """A held-out item: a prompt that training never sees, with a reference answer and a worse one where they exist."""
+
+    id: str
+    group: str
+    topic: str
+    prompt: Conversation
+    pair: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+
+
+class Decoding(Record):
+    """How answers are drawn. Temperature 0 is greedy; `seed` and the prompt fix a sampled answer, whatever the batch."""
+
+    temperature: float = 0.0
+    max_new_tokens: int = 48
+    seed: int = 0
+
+
+class System(Record):
+    """What is measured: a model with everything that shapes its answers. A bare model is the simplest system.
+
+    `model` is an alias, `hf:OWNER/NAME`, a folder or a GGUF file; `adapter` an artifact's id or a PEFT folder.
+    """
+
+    model: str
+    adapter: str | None = None
+    system_prompt: str | None = None
+    decoding: Decoding = Decoding()
+
+
+class Answer(Record):
+    """A generated answer. `finished` is False where it was cut at the token limit: a cut answer is counted as such.
+
+    `logprobs` are the sampled tokens' log-probabilities (nats); `least_gap` is the smallest difference between the best
+    two logits along a greedy answer: below about 1e-3 another batch size may legitimately choose another token.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finished: bool
+    least_gap: float
+
+
+class Outcome(Record):
+    """What a judge says of one answer: `value` is 1.0 (yes), 0.0 (no), or None where it could not tell (never a "no")."""
+
+    value: float | None
+    reason: str = ""
+
+
+class ItemResult(Record):
+    """One measured item of an evaluation. `value` None means unknown; `cluster` groups items that are not independent."""
+
+    task: str
+    item: str
+    cluster: str
+    value: float | None
+    reason: str = ""
+    prompt: str = ""
+    answer: str = ""
+    finished: bool | None = None
+    detail: Mapping[str, float | None] = {}
