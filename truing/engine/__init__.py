@@ -1,0 +1,1 @@
+"""The model side: trunk, chat template, token tree, log-probabilities, generation, adapters."""

@@ -1,0 +1,107 @@
+"""Scoring a forest: the log-probability of every scored token of every sequence, at the cost of the shared tree.
+
+Where adapters sit only on layers ≥ `start`, the hidden states below are a function of the tokens alone: `lower_states`
+computes them once for a whole dataset, and every epoch, loss, reference pass and candidate starts from them.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from truing.core.digest import digest, digest_bytes
+from truing.core.protocols import Store
+from truing.engine.logprob import edge_logprobs
+from truing.engine.tree import Forest
+from truing.engine.trunk import Trunk
+
+TOKENS_AT_ONCE = 2048
+
+
+@dataclass(frozen=True)
+class SequenceLogprobs:
+    """Log-probabilities of the scored tokens of S sequences, flat: value [T] in nats, sequence [T] says whose it is."""
+
+    value: Tensor
+    sequence: Tensor
+    count: int
+
+    def sums(self) -> Tensor:
+        """[S] each sequence's summed log-probability (0 where nothing is scored)."""
+        return torch.zeros(self.count, dtype=self.value.dtype).index_add(0, self.sequence, self.value)
+
+    def lengths(self) -> Tensor:
+        """[S] each sequence's number of scored tokens."""
+        return torch.bincount(self.sequence, minlength=self.count)
+
+    def lists(self) -> list[list[float]]:
+        """Each sequence's per-token values."""
+        parts = self.value.detach().double().split(self.lengths().tolist())
+        return [part.tolist() for part in parts]
+
+
+def score_forest(trunk: Trunk, forest: Forest, below: Tensor | None = None, start: int = 0) -> SequenceLogprobs:
+    """Score a forest. `below` [N, width], if given, are its nodes' states before layer `start`. Differentiable."""
+    children, flat_edge, sequence = forest.edges
+    rows, edge_row = np.unique(forest.parent[children], return_inverse=True)
+    hidden = trunk.run_forest(forest, start=start, below=below)
+    scored = trunk.norm(hidden.index_select(0, torch.from_numpy(rows)))
+    tokens = torch.from_numpy(forest.ids[children])
+    edges = edge_logprobs(scored, trunk.head, torch.from_numpy(edge_row.astype(np.int64)), tokens)
+    return SequenceLogprobs(edges[torch.from_numpy(flat_edge)], torch.from_numpy(sequence), len(forest.paths))
+
+
+def batches(forest: Forest, order: Sequence[int], tokens: int, group: int = 1) -> Iterator[list[int]]:
+    """Cut `order` (numbers of groups of `group` consecutive sequences) into lists whose forests hold at most `tokens` nodes.
+
+    A group that is larger than the budget runs alone: nothing is cut or left out.
+    """
+    batch: list[int] = []
+    held = np.zeros(len(forest), dtype=bool)
+    size = 0
+    for number in order:
+        nodes = np.unique(np.concatenate([forest.paths[number * group + member] for member in range(group)]))
+        new = nodes[~held[nodes]]
+        if batch and size + len(new) > tokens:
+            yield batch
+            batch, size = [], 0
+            held[:] = False
+            new = nodes
+        batch.append(number)
+        held[new] = True
+        size += len(new)
+    if batch:
+        yield batch
+
+
+def lower_states(
+    trunk: Trunk, forest: Forest, layers: int, store: Store | None = None
+) -> Iterator[tuple[int, int] | Tensor]:
+    """The states [N, width] of a whole forest before layer `layers`, from the trunk alone.
+
+    Yields (sequences done, of all) while it computes, and the tensor last. Kept in `store` under the tokens' hash, so that
+    another epoch, loss or run with the same data reads them back.
+    """
+    key = digest(
+        {"what": "lower states", "trunk": trunk.sha256, "layers": layers, "dtype": str(trunk.dtype),
+         "tokens": digest_bytes(forest.ids.tobytes() + forest.parent.tobytes())}
+    )
+    if store is not None and trunk.sha256 and (kept := store.get(key)) is not None:
+        yield torch.from_numpy(np.load(io.BytesIO(kept)))
+        return
+    states = torch.empty(len(forest), trunk.head.shape[1], dtype=trunk.dtype)
+    done = 0
+    with torch.no_grad():
+        for batch in batches(forest, range(len(forest.paths)), TOKENS_AT_ONCE):
+            part = forest.select(batch)
+            states[torch.from_numpy(part.source)] = trunk.run_forest(part, stop=layers)
+            done += len(batch)
+            yield done, len(forest.paths)
+    if store is not None and trunk.sha256:
+        buffer = io.BytesIO()
+        np.save(buffer, states.numpy())
+        store.put(key, buffer.getvalue())
+    yield states
