@@ -101,7 +101,7 @@ def save_adapter(trunk: Trunk, name: str, folder: Path) -> None:
     from peft import get_peft_model_state_dict
 
     folder.mkdir(parents=True, exist_ok=True)
-    state = get_peft_model_state_dict(trunk.peft, adapter_name=name)
+    state = get_peft_model_state_dict(trunk.peft, adapter_name=name, save_embedding_layers=False)
     save_file({key: state[key].detach().clone().contiguous() for key in sorted(state)}, folder / _WEIGHTS, {"format": "pt"})
     config = {**trunk.peft.peft_config[name].to_dict(), "inference_mode": True}
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True, default=_plain), encoding="utf-8")

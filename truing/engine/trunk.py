@@ -59,6 +59,8 @@ class Trunk:
         """Wrap a transformers model of the Llama family that is already in memory, and freeze it."""
         attention.register()
         model.config._attn_implementation = attention.NAME
+        model.config._name_or_path = name  # what PEFT writes into an adapter as its base
+        model.name_or_path = name
         model.requires_grad_(False)
         model.eval()
         return cls(name=name, model=model, tokenizer=tokenizer, sha256=sha256)

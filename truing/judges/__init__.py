@@ -1,0 +1,1 @@
+"""Judges: what says whether an answer shows a behaviour, with their measured error rates."""

@@ -1,0 +1,1 @@
+"""The ledger: content-addressed artifacts with parents, and what can be asked of them."""

@@ -1,0 +1,1 @@
+"""What joins stages: the recipe and its steps."""

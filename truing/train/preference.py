@@ -1,0 +1,189 @@
+"""Direct preference optimisation of an adapter on comparisons, each pair one token tree.
+
+The reference is what training starts from: the bare trunk, or the adapter given as `start_from` (after SFT). Its
+log-probabilities are computed once, before the first step, and kept by content. The optional SFT term
+    L = L_pref + w · (−log π(y_w | x) / |y_w|)
+keeps the chosen answers likely (as in RPO, Pang et al. 2024, arXiv:2404.19733, equation 3). Which loss: `losses/dpo.py`.
+"""
+
+import io
+import json
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from truing.core.config import Config
+from truing.core.digest import digest, digest_bytes, digest_file
+from truing.core.protocols import Store
+from truing.engine.adapters import AdapterConfig, adapter_parameters, add_adapter, copy_weights
+from truing.engine.score import TOKENS_AT_ONCE, batches, score_forest
+from truing.engine.tree import Forest, TokenSequence, build_forest
+from truing.engine.trunk import Trunk
+from truing.losses.dpo import adjusted_margin, conservative_dpo_loss, dpo_loss, kl_estimate, robust_dpo_loss
+from truing.train.checkpoint import load_checkpoint, save_checkpoint
+from truing.train.optimise import OptimiserConfig, optimiser, rate_at, take_step
+from truing.train.records import Progress, TrainStep
+from truing.train.rows import lower_pass, schedule, steps_in
+
+VERSION = 1
+Pair = tuple[TokenSequence, TokenSequence]
+
+
+class PreferenceConfig(Config):
+    """The defaults are the setting measured for the embedded model (LOG.md). `flip_rate` is ε of cdpo and robust_dpo."""
+
+    loss: Literal["dpo", "cdpo", "robust_dpo"] = "dpo"
+    beta: float = Field(0.1, gt=0)
+    flip_rate: float = Field(0.0, ge=0, lt=0.5)
+    sft_weight: float = Field(0.1, ge=0)
+    epochs: int = Field(1, ge=1)
+    batch_rows: int = Field(16, ge=1)
+    microbatch_tokens: int = Field(2048, ge=1)
+    checkpoint_every: int = Field(20, ge=1)
+    adapter: AdapterConfig = AdapterConfig()
+    optimiser: OptimiserConfig = OptimiserConfig(learning_rate=1e-4)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _flip_rate_is_used(self) -> "PreferenceConfig":
+        if (self.loss == "dpo") != (self.flip_rate == 0):
+            raise ValueError("flip_rate belongs to the losses cdpo and robust_dpo, which need one above 0; dpo takes none")
+        return self
+
+    def loss_of(self) -> Callable[[Tensor], Tensor]:
+        """margins [pairs] → losses [pairs]."""
+        return {
+            "dpo": lambda margin: dpo_loss(margin, self.beta),
+            "cdpo": lambda margin: conservative_dpo_loss(margin, self.beta, self.flip_rate),
+            "robust_dpo": lambda margin: robust_dpo_loss(margin, self.beta, self.flip_rate),
+        }[self.loss]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What every step needs: the pairs' forest (sequences 2i chosen, 2i+1 rejected), its nodes' states before the
+    adapter's first layer, and the reference's log-probabilities of every scored token, sequence by sequence."""
+
+    forest: Forest
+    below: Tensor
+    first: int
+    reference: list[Tensor]
+
+
+def train_preference(
+    trunk: Trunk,
+    pairs: Sequence[Pair],
+    config: PreferenceConfig,
+    *,
+    name: str = "policy",
+    start_from: Path | None = None,
+    store: Store | None = None,
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
+) -> Iterator[Progress | TrainStep]:
+    """Train a new adapter `name` on the trunk; it holds the result when the iterator ends.
+
+    `start_from` is an adapter folder of the same shape: the starting point and the reference. Resuming and errors as in `sft`.
+    """
+    first = add_adapter(trunk, name, config.adapter, config.seed)
+    if start_from is not None:
+        copy_weights(start_from, trunk, name)
+    parameters = adapter_parameters(trunk, name)
+    prepared = yield from _prepare(trunk, pairs, first, start_from, store)
+    adamw = optimiser(parameters, config.optimiser)
+    done = load_checkpoint(checkpoint, parameters, adamw, fingerprint) if checkpoint else 0
+    steps = steps_in(len(pairs), config.epochs, config.batch_rows)
+    for step, epoch, batch in schedule(len(pairs), config.epochs, config.batch_rows, config.seed):
+        if step < done:
+            continue
+        started = time.perf_counter()
+        totals = _batch_gradient(trunk, prepared, batch, config)
+        norm = take_step(adamw, totals["loss"], step, steps, config.optimiser)
+        tokens = int(totals.pop("tokens"))
+        yield TrainStep(
+            step=step + 1,
+            steps=steps,
+            epoch=epoch,
+            rate=rate_at(step, steps, config.optimiser),
+            gradient_norm=norm,
+            tokens=tokens,
+            tokens_per_second=tokens / (time.perf_counter() - started),
+            **totals,
+        )
+        if checkpoint and (step + 1) % config.checkpoint_every == 0:
+            save_checkpoint(checkpoint, parameters, adamw, step + 1, fingerprint)
+
+
+def _prepare(
+    trunk: Trunk, pairs: Sequence[Pair], first: int, start_from: Path | None, store: Store | None
+) -> Generator[Progress, None, _Prepared]:
+    """Lower activations and the reference's log-probabilities: computed once, and kept in the store by content."""
+    forest = build_forest([sequence for pair in pairs for sequence in pair])
+    below = yield from lower_pass(trunk, forest, first, store)
+    key = digest(
+        {
+            "what": "reference logprobs",
+            "trunk": trunk.sha256,
+            "adapter": None if start_from is None else digest_file(start_from / "adapter_model.safetensors"),
+            "rows": digest_bytes(json.dumps([[row.ids, row.scored_from] for pair in pairs for row in pair]).encode()),
+        }
+    )
+    kept = store.get(key) if store is not None and trunk.sha256 else None
+    if kept is not None:
+        flat = torch.from_numpy(np.load(io.BytesIO(kept)))
+    else:
+        parts = []
+        with torch.no_grad():
+            for part in batches(forest, range(len(pairs)), TOKENS_AT_ONCE, group=2):
+                piece = forest.select([2 * pair + side for pair in part for side in (0, 1)])
+                parts.append(score_forest(trunk, piece, below[torch.from_numpy(piece.source)], first).value)
+                yield Progress(stage="reference", done=part[-1] + 1, total=len(pairs))
+        flat = torch.cat(parts)
+        if store is not None and trunk.sha256:
+            buffer = io.BytesIO()
+            np.save(buffer, flat.numpy())
+            store.put(key, buffer.getvalue())
+    lengths = [len(row.ids) - max(row.scored_from, 1) for pair in pairs for row in pair]
+    return _Prepared(forest, below, first, list(flat.split(lengths)))
+
+
+def _batch_gradient(trunk: Trunk, prepared: _Prepared, batch: list[int], config: PreferenceConfig) -> dict[str, float]:
+    """Accumulate the batch's gradient over micro-batches; returns the step's means (and its number of tokens).
+
+    Every sum is divided by the whole batch's number of pairs, never by a micro-batch's.
+    """
+    loss_of = config.loss_of()
+    totals = dict.fromkeys(
+        ("loss", "margin", "accuracy", "chosen_logprob", "rejected_logprob", "kl", "mean_length", "tokens"), 0.0
+    )
+    for part in batches(prepared.forest, batch, config.microbatch_tokens, group=2):
+        sequences = [2 * pair + side for pair in part for side in (0, 1)]
+        piece = prepared.forest.select(sequences)
+        logprobs = score_forest(trunk, piece, prepared.below[torch.from_numpy(piece.source)], prepared.first)
+        reference = torch.cat([prepared.reference[sequence] for sequence in sequences])
+        sums, lengths = logprobs.sums(), logprobs.lengths()
+        reference_sums = torch.zeros_like(sums).index_add(0, logprobs.sequence, reference)
+        margin = adjusted_margin(sums[0::2], sums[1::2], reference_sums[0::2], reference_sums[1::2])
+        loss = (loss_of(margin) - config.sft_weight * sums[0::2] / lengths[0::2]).sum() / len(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        share = len(part) / len(batch)
+        means = {
+            "margin": margin.mean(),
+            "accuracy": (margin > 0).double().mean(),
+            "chosen_logprob": sums[0::2].mean(),
+            "rejected_logprob": sums[1::2].mean(),
+            "kl": kl_estimate(logprobs.value, reference),
+            "mean_length": lengths.double().mean(),
+        }
+        for key, value in means.items():
+            totals[key] += share * value.item()
+        totals["loss"] += loss.item()
+        totals["tokens"] += len(piece)
+    return totals

@@ -1,0 +1,33 @@
+"""What training loops yield: progress of a preparing pass, and one record a step."""
+
+from truing.core.records import Record
+
+
+class Progress(Record):
+    """`done` of `total` units of a pass that prepares training (lower activations, reference log-probabilities)."""
+
+    stage: str
+    done: int
+    total: int
+
+
+class TrainStep(Record):
+    """One optimiser step. Log-probabilities are in nats and summed over an answer, unless said otherwise.
+
+    margin, accuracy, chosen_logprob, rejected_logprob and kl are None where the algorithm has no pairs or no reference.
+    """
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float
+    rate: float
+    gradient_norm: float
+    tokens: int
+    tokens_per_second: float
+    mean_length: float
+    chosen_logprob: float
+    rejected_logprob: float | None = None
+    margin: float | None = None
+    accuracy: float | None = None
+    kl: float | None = None

@@ -1,0 +1,38 @@
+"""From rows to steps: the order of a run's batches, and the pass below the adapter that all of them share."""
+
+from collections.abc import Generator, Iterator
+
+import numpy as np
+from torch import Tensor
+
+from truing.core.protocols import Store
+from truing.engine.score import lower_states
+from truing.engine.tree import Forest
+from truing.engine.trunk import Trunk
+from truing.train.records import Progress
+
+
+def steps_in(rows: int, epochs: int, batch_rows: int) -> int:
+    """The number of optimiser steps of a run; an epoch's last batch may be smaller."""
+    return epochs * -(-rows // batch_rows)
+
+
+def schedule(rows: int, epochs: int, batch_rows: int, seed: int) -> Iterator[tuple[int, float, list[int]]]:
+    """(step, epoch so far, row numbers) for a whole run. Each epoch is a fresh permutation that depends on the seed and the
+    epoch alone, so that a resumed run takes the very steps that are left."""
+    step = 0
+    per_epoch = steps_in(rows, 1, batch_rows)
+    for epoch in range(epochs):
+        order = np.random.default_rng([seed, epoch]).permutation(rows).tolist()
+        for start in range(0, rows, batch_rows):
+            yield step, step / per_epoch, order[start : start + batch_rows]
+            step += 1
+
+
+def lower_pass(trunk: Trunk, forest: Forest, first: int, store: Store | None) -> Generator[Progress, None, Tensor]:
+    """`lower_states` with its progress as records; returns the states [N, width] before layer `first`."""
+    for item in lower_states(trunk, forest, first, store):
+        if isinstance(item, Tensor):
+            return item
+        yield Progress(stage="lower layers", done=item[0], total=item[1])
+    raise AssertionError("lower_states always ends with the states")

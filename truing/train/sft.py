@@ -1,0 +1,93 @@
+"""Supervised fine-tuning of an adapter on the better answers: loss on the assistant's last turn only.
+
+    L = −(1/T) Σ log π(y_t | x, y_<t)      over the T answer tokens of a batch, end of turn included
+
+Rows of a batch share their common tokens (a system prompt) as a token tree, and layers below the adapter are computed once
+for all epochs. Knows nothing of ledgers or evaluation.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from truing.core.config import Config
+from truing.core.protocols import Store
+from truing.engine.adapters import AdapterConfig, add_adapter, adapter_parameters
+from truing.engine.score import batches, score_forest
+from truing.engine.tree import TokenSequence, build_forest
+from truing.engine.trunk import Trunk
+from truing.losses.likelihood import sft_loss
+from truing.train.checkpoint import load_checkpoint, save_checkpoint
+from truing.train.optimise import OptimiserConfig, optimiser, rate_at, take_step
+from truing.train.records import Progress, TrainStep
+from truing.train.rows import lower_pass, schedule, steps_in
+
+VERSION = 1
+
+
+class SFTConfig(Config):
+    """The defaults are the setting measured for the embedded model (LOG.md)."""
+
+    epochs: int = Field(3, ge=1)
+    batch_rows: int = Field(32, ge=1)
+    microbatch_tokens: int = Field(2048, ge=1)
+    checkpoint_every: int = Field(20, ge=1)
+    adapter: AdapterConfig = AdapterConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    seed: int = 0
+
+
+def train_sft(
+    trunk: Trunk,
+    rows: Sequence[TokenSequence],
+    config: SFTConfig,
+    *,
+    name: str = "policy",
+    store: Store | None = None,
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
+) -> Iterator[Progress | TrainStep]:
+    """Train a new adapter `name` on the trunk; it holds the result when the iterator ends.
+
+    With `checkpoint`, state is saved every `checkpoint_every` steps, and a run that finds its own checkpoint goes on from it
+    to the same weights. Raises `RunError` on a loss that is not finite.
+    """
+    first = add_adapter(trunk, name, config.adapter, config.seed)
+    parameters = adapter_parameters(trunk, name)
+    adamw = optimiser(parameters, config.optimiser)
+    done = load_checkpoint(checkpoint, parameters, adamw, fingerprint) if checkpoint else 0
+    forest = build_forest(rows)
+    below = yield from lower_pass(trunk, forest, first, store)
+    steps = steps_in(len(rows), config.epochs, config.batch_rows)
+    for step, epoch, batch in schedule(len(rows), config.epochs, config.batch_rows, config.seed):
+        if step < done:
+            continue
+        started = time.perf_counter()
+        scored = sum(len(rows[row].ids) - rows[row].scored_from for row in batch)
+        loss_sum, logprob_sum, tokens = 0.0, 0.0, 0
+        for part in batches(forest, batch, config.microbatch_tokens):
+            piece = forest.select(part)
+            logprobs = score_forest(trunk, piece, below[torch.from_numpy(piece.source)], first)
+            loss = sft_loss(logprobs.value, scored)
+            loss.backward()  # type: ignore[no-untyped-call]
+            loss_sum += loss.item()
+            logprob_sum += logprobs.value.sum().item()
+            tokens += len(piece)
+        norm = take_step(adamw, loss_sum, step, steps, config.optimiser)
+        yield TrainStep(
+            step=step + 1,
+            steps=steps,
+            epoch=epoch,
+            loss=loss_sum,
+            rate=rate_at(step, steps, config.optimiser),
+            gradient_norm=norm,
+            tokens=tokens,
+            tokens_per_second=tokens / (time.perf_counter() - started),
+            mean_length=scored / len(batch),
+            chosen_logprob=logprob_sum / len(batch),
+        )
+        if checkpoint and (step + 1) % config.checkpoint_every == 0:
+            save_checkpoint(checkpoint, parameters, adamw, step + 1, fingerprint)
