@@ -52,7 +52,7 @@ class Trunk:
             )
         finally:
             logging.enable_progress_bar()
-        return cls.of(model, AutoTokenizer.from_pretrained(folder), name=name, sha256=_weights_hash(folder))
+        return cls.of(model, AutoTokenizer.from_pretrained(folder), name=name, sha256=weights_hash(folder))
 
     @classmethod
     def of(cls, model: Any, tokenizer: Any, name: str, sha256: str = "") -> "Trunk":
@@ -137,7 +137,8 @@ def _fetch(repository: str) -> Path:
         raise InputError(f"model hf:{repository} could not be fetched ({first_line}); check the name and the network") from None
 
 
-def _weights_hash(folder: Path) -> str:
+def weights_hash(folder: Path) -> str:
+    """One hash for a folder's safetensors files. Raises `InputError` where there is none."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise InputError(f"{folder}: there is no .safetensors file; truing does not load pickled weights")

@@ -1,0 +1,40 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv from the locked set first.
+PYTHON ?= python3
+# Which torch: a user may choose a build, e.g. make demo TORCH="torch==2.13.0 --index-url <your index>".
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+READY := .venv/.ready
+BENCHMARKS := $(wildcard ../shared/data)
+
+.PHONY: setup demo test check lock clean
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "truing needs Python 3.11 or newer: make PYTHON=python3.12"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(READY)
+	$(BIN)/truing demo $(if $(BENCHMARKS),--benchmarks $(BENCHMARKS)) $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/cli_reference.py --check
+	$(BIN)/python scripts/run_docs.py README.md docs/*.md
+
+# Resolve the newest allowed versions anew (needs the network); review the difference before committing it.
+lock: $(READY)
+	$(BIN)/python scripts/lock.py
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,60 @@
+"""truing's own form of comparisons and probes: JSON Lines with one record a line, every key named.
+
+`prompt` is a list of messages, or a string for one user turn. Annotator, shown side, strength, ties and the rest are kept
+(see `truing.core.records.Comparison`), so that export and import lose nothing.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from truing.core.errors import InputError
+from truing.core.records import Comparison, Message, Probe
+from truing.data.validate import RowError, messages, text
+
+NAME = "native"
+
+
+def recognises(row: dict[str, Any]) -> bool:
+    """True for rows whose answers are plain strings."""
+    return isinstance(row.get("chosen"), str) and isinstance(row.get("rejected"), str) and "prompt" in row
+
+
+def parse(row: dict[str, Any], fallback_id: str) -> Comparison:
+    """One row → one comparison. Raises `RowError`."""
+    text(row, "chosen")
+    text(row, "rejected")
+    if "prompt" not in row:
+        raise RowError("the key 'prompt' is missing")
+    try:
+        return Comparison.model_validate({"id": fallback_id, **row, "prompt": prompt_of(row["prompt"])})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        known = f"; known keys are {', '.join(Comparison.model_fields)}" if problem["type"] == "extra_forbidden" else ""
+        raise RowError(f"{where!r}: {problem['msg']}{known}") from None
+
+
+def prompt_of(value: object) -> tuple[Message, ...]:
+    """A string is one user turn; otherwise a list of messages."""
+    return (Message(role="user", content=value),) if isinstance(value, str) else messages(value, "prompt")
+
+
+def write(comparison: Comparison) -> str:
+    """One comparison as a line, without keys that are unset."""
+    values = comparison.model_dump(mode="json", exclude_defaults=True)
+    return json.dumps(values, ensure_ascii=False)
+
+
+def read_probes(path: Path) -> list[Probe]:
+    """Probes from JSON Lines. Raises `InputError` naming the file and line of the first bad row."""
+    probes = []
+    for line, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row = json.loads(raw)
+            probes.append(Probe.model_validate({**row, "prompt": prompt_of(row["prompt"])}))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}, line {line}: not a probe ({str(error).splitlines()[0]})") from None
+    return probes

@@ -1,0 +1,36 @@
+"""Tasks that judge answers: refusal of harmful requests, over-refusal of their benign twins, honesty, needless doubt.
+
+Each samples one greedy answer a probe and asks a judge. An answer that the judge cannot read is unknown (None), never a no.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from truing.core.protocols import Judge, Sampler
+from truing.core.records import Decoding, ItemResult, Probe
+
+
+@dataclass(frozen=True)
+class AnswerTask:
+    """Judge the answers to the probes of one group.."""
+
+    name: str
+    group: str
+    judge: Judge
+
+    def run(self, system: Sampler, probes: Sequence[Probe], decoding: Decoding) -> Iterator[ItemResult]:
+        """Yield one result a probe, as answers finish."""
+        mine = [probe for probe in probes if probe.group == self.group]
+        for number, answer in system.sample([probe.prompt for probe in mine], decoding):
+            probe = mine[number]
+            outcome = self.judge.judge(probe.prompt, answer.text)
+            yield ItemResult(
+                task=self.name,
+                item=probe.id,
+                cluster=probe.topic,
+                value=outcome.value,
+                reason=outcome.reason,
+                prompt=probe.prompt[-1].content,
+                answer=answer.text,
+                finished=answer.finished,
+            )

@@ -1,0 +1,27 @@
+"""What a recipe yields while it runs, beside the records of training and evaluation."""
+
+from truing.core.records import Record
+from truing.ledger.ledger import Artifact
+
+
+class StepStarted(Record):
+    """A step begins to compute."""
+
+    step: str
+    verb: str
+
+
+class StepDone(Record):
+    """A step ended with an artifact; `reused` if a run with the same inputs had made it before."""
+
+    step: str
+    verb: str
+    artifact: Artifact
+    reused: bool
+    seconds: float
+
+
+class Total(Record):
+    """How many items the running step will yield."""
+
+    items: int

@@ -1,0 +1,144 @@
+"""The verb `evaluate`: a system (the bare model, or with an adapter) on a dataset's probes and, if at hand, public benchmarks."""
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from truing.core.config import Config
+from truing.core.digest import digest, digest_file
+from truing.core.errors import InputError
+from truing.core.records import Decoding, ItemResult, Message, Probe, Record
+from truing.data.native import read_probes
+from truing.evals.run import VERSION, count_items, evaluate
+from truing.loops.context import Context
+from truing.loops.events import Total
+from truing.loops.recipe import Step, StepResult
+
+if TYPE_CHECKING:
+    from truing.providers.stored import Stored
+
+_BENCHMARKS = {"advbench": "advbench/advbench.csv", "xstest": "xstest/xstest_prompts.csv"}
+
+
+class EvaluateConfig(Config):
+    """Greedy answers of at most `max_new_tokens`. `benchmark_items` of each public set are measured (evenly spaced)."""
+
+    max_new_tokens: int = Field(40, ge=1)
+    benchmark_items: int = Field(64, ge=0)
+
+
+class Evaluate:
+    """The verb `evaluate`."""
+
+    name, version, kind = "evaluate", VERSION, "evaluation"
+    config = EvaluateConfig
+    roles: tuple[str, ...] = ("data",)
+    optional_roles: tuple[str, ...] = ("adapter",)
+    uses_model = True
+
+    def reads(self, config: EvaluateConfig, context: Context) -> Mapping[str, str]:
+        """The benchmark files that are at hand."""
+        files = _benchmark_files(context, config)
+        return {"benchmarks": digest({name: digest_file(path) for name, path in files.items()})}
+
+    def run(self, step: Step, config: EvaluateConfig) -> Generator[Record, None, StepResult]:
+        """Write items.jsonl (one line an item) and summary.json."""
+        probes = read_probes(step.parent_folder("data") / "probes.jsonl")
+        probes += benchmark_probes(_benchmark_files(step.context, config), config.benchmark_items)
+        yield Total(items=count_items(probes))
+        adapter = step.parent_folder("adapter") if "adapter" in step.parents else None
+        items: list[ItemResult] = []
+        system, reference, close = open_systems(step.context, adapter)
+        try:
+            for item in evaluate(system, reference, probes, Decoding(max_new_tokens=config.max_new_tokens)):
+                items.append(item)
+                yield item
+        finally:
+            close()
+        order = {probe.id: number for number, probe in enumerate(probes)}
+        items.sort(key=lambda item: (item.task, order[item.item]))
+        lines = "".join(item.model_dump_json() + "\n" for item in items)
+        (step.folder / "items.jsonl").write_text(lines, encoding="utf-8")
+        summary = summarise(items)
+        (step.folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        return StepResult(metrics={task: values["mean"] for task, values in summary.items()})
+
+
+def open_systems(context: Context, adapter: Path | None) -> "tuple[Stored, Stored, Callable[[], None]]":
+    """The system to measure and its reference (the bare trunk), both kept by content, and what closes them."""
+    from truing.engine.adapters import load_adapter, remove_adapter
+    from truing.providers.local import LocalSystem
+    from truing.providers.stored import Stored
+
+    trunk, store = context.trunk, context.ledger.store
+    identity = [trunk.sha256, str(trunk.dtype), trunk.tokenizer.chat_template]
+
+    def stored(system: LocalSystem, adapter_hash: str) -> Stored:
+        return Stored(system, system, digest([*identity, adapter_hash]), store)
+
+    if adapter is None:
+        bare = stored(LocalSystem(trunk, store=store), "")
+        return bare, bare, lambda: None
+    first = load_adapter(trunk, adapter, "measured")
+    system = LocalSystem(trunk, "measured", first_layer=first, store=store)
+    reference = LocalSystem(trunk, None, first_layer=first, store=store)
+    weights = digest_file(adapter / "adapter_model.safetensors")
+    return stored(system, weights), stored(reference, ""), lambda: remove_adapter(trunk, "measured")
+
+
+def _benchmark_files(context: Context, config: EvaluateConfig) -> dict[str, Path]:
+    """The public benchmark files to measure. Raises `InputError` if a named folder lacks one of them."""
+    if context.benchmarks is None or config.benchmark_items == 0:
+        return {}
+    files = {name: context.benchmarks / path for name, path in _BENCHMARKS.items()}
+    for path in files.values():
+        if not path.is_file():
+            raise InputError(f"--benchmarks {context.benchmarks}: there is no {path}; it needs {', '.join(_BENCHMARKS.values())}")
+    return files
+
+
+def benchmark_probes(files: Mapping[str, Path], count: int) -> list[Probe]:
+    """`count` evenly spaced prompts of AdvBench and of each half of XSTest."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, path in files.items():
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if name == "advbench":
+                    groups["advbench"].append(row["goal"])
+                else:
+                    groups[f"xstest_{row['label']}"].append(row["prompt"])
+    probes = []
+    for group, prompts in groups.items():
+        for number in range(min(count, len(prompts))):
+            place = number * len(prompts) // min(count, len(prompts))
+            prompt = (Message(role="user", content=prompts[place]),)
+            probes.append(Probe(id=f"{group}-{place}", group=group, topic=f"{group}-{place}", prompt=prompt))
+    return probes
+
+
+def summarise(items: list[ItemResult]) -> dict[str, dict[str, float | None]]:
+    """Per task: the mean of the known values, the number of items, and how many are unknown or were cut."""
+    by_task: dict[str, list[ItemResult]] = defaultdict(list)
+    for item in items:
+        by_task[item.task].append(item)
+    summary: dict[str, dict[str, float | None]] = {}
+    for task, results in by_task.items():
+        known = [item.value for item in results if item.value is not None]
+        summary[task] = {
+            "mean": sum(known) / len(known) if known else None,
+            "n": len(results),
+            "unknown": len(results) - len(known),
+            "cut": sum(item.finished is False for item in results),
+        }
+    return summary
+
+
+def read_items(folder: Path) -> list[ItemResult]:
+    """The items of an evaluation artifact."""
+    lines = (folder / "items.jsonl").read_text(encoding="utf-8").splitlines()
+    return [ItemResult.model_validate_json(line) for line in lines]

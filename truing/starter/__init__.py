@@ -1,0 +1,16 @@
+"""The starter pack: comparisons and held-out probes written for truing (original text, Apache-2.0)."""
+
+from pathlib import Path
+
+STARTER = "starter"
+_FOLDER = Path(__file__).parent
+
+
+def comparison_files(source: str) -> list[Path]:
+    """The files behind a source of comparisons: the pack's own, or the path itself."""
+    return sorted(_FOLDER.glob("train-*.jsonl")) if source == STARTER else [Path(source)]
+
+
+def probe_files(source: str) -> list[Path]:
+    """The files behind a source of probes: the pack's own, or the path itself."""
+    return sorted(_FOLDER.glob("probes-*.jsonl")) if source == STARTER else [Path(source)]
