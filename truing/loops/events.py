@@ -1,7 +1,7 @@
 """What a recipe yields while it runs, beside the records of training and evaluation."""
 
 from truing.core.records import Record
-from truing.ledger.ledger import Artifact
+from truing.ledger.artifacts import Artifact
 
 
 class StepStarted(Record):

@@ -27,7 +27,8 @@ from typing import Any, Protocol
 from truing.core.config import Config
 from truing.core.errors import InputError
 from truing.core.records import Record
-from truing.ledger.ledger import Artifact, Ledger, Parent
+from truing.ledger.artifacts import Artifact, Parent
+from truing.ledger.ledger import Ledger
 from truing.loops.context import Context
 from truing.loops.events import StepDone, StepStarted
 
@@ -81,10 +82,17 @@ class Recipe(Record):
     model: str
     seed: int
     steps: tuple[tuple[str, str, dict[str, Any]], ...]
+    given: Mapping[str, Artifact] = {}
 
 
-def parse_recipe(values: Mapping[str, Any], where: str, verbs: Mapping[str, Verb]) -> Recipe:
-    """Check a recipe's shape: known verbs, valid settings, roles filled by earlier steps. Raises `InputError`."""
+def parse_recipe(
+    values: Mapping[str, Any], where: str, verbs: Mapping[str, Verb], given: Mapping[str, Artifact] | None = None
+) -> Recipe:
+    """Check a recipe's shape: known verbs, valid settings, roles filled by earlier steps or by `given` artifacts.
+
+    Raises `InputError` saying what is wrong and where.
+    """
+    given = given or {}
     steps: list[tuple[str, str, dict[str, Any]]] = []
     plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
     head = _Head.parse(plain, where)
@@ -95,12 +103,12 @@ def parse_recipe(values: Mapping[str, Any], where: str, verbs: Mapping[str, Verb
         if verb is None:
             raise InputError(f"{where}: [{name}] needs verb = one of {', '.join(sorted(verbs))}; found {table.get('verb')!r}")
         settings = {key: value for key, value in table.items() if key != "verb"}
-        _check_roles(name, verb, settings, [earlier for earlier, _, _ in steps], where)
+        _check_roles(name, verb, settings, [*given, *(earlier for earlier, _, _ in steps)], where)
         verb.config.parse(_settings(verb, settings), f"{where}: [{name}]")
         steps.append((name, verb.name, settings))
     if not steps:
         raise InputError(f"{where}: there is no step; add a table such as [comparisons] with verb = \"dataset\"")
-    return Recipe(name=head.name, model=head.model, seed=head.seed, steps=tuple(steps))
+    return Recipe(name=head.name, model=head.model, seed=head.seed, steps=tuple(steps), given=given)
 
 
 class _Head(Config):
@@ -125,7 +133,7 @@ def _settings(verb: Verb, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def run_recipe(recipe: Recipe, ledger: Ledger, verbs: Mapping[str, Verb], context: Context) -> Iterator[Record]:
     """Run the steps in order; yields their records, with `StepStarted` and `StepDone` around them."""
-    made: dict[str, Artifact] = {}
+    made: dict[str, Artifact] = dict(recipe.given)
     for name, verb_name, written in recipe.steps:
         verb = verbs[verb_name]
         config = verb.config.parse(_settings(verb, written), f"[{name}]")

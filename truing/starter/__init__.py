@@ -4,6 +4,7 @@ from pathlib import Path
 
 STARTER = "starter"
 _FOLDER = Path(__file__).parent
+DEMO = _FOLDER / "demo.toml"
 
 
 def comparison_files(source: str) -> list[Path]:

@@ -1,0 +1,97 @@
+"""`truing demo`: the whole loop on the embedded model, with the starter comparisons."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from truing.cli.compare import print_comparison, print_gate
+from truing.cli.run import Benchmarks, Json, Set, as_plain, execute, prepare
+from truing.core.config import apply_overrides, read_toml
+
+if TYPE_CHECKING:
+    from truing.ledger.ledger import Ledger
+    from truing.loops.events import StepDone
+
+QUICK = ["comparisons.limit=360", "comparisons.probe_limit=96", "sft.epochs=1", "dpo.epochs=1"]
+
+
+def demo(
+    context: typer.Context,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller honest run: fewer rows and probes, wider intervals.")] = False,
+    benchmarks: Benchmarks = None,
+    changes: Set = None,
+    as_json: Json = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the steps; run nothing.")] = False,
+) -> None:
+    """Align the embedded 135M chat model with the starter comparisons, measure the change, and show where it came from.
+
+    Example: truing demo --quick
+    """
+    from truing.starter import DEMO
+
+    values = apply_overrides(read_toml(DEMO), [*(QUICK if quick else []), *(changes or [])])
+    recipe, prepared = prepare(values, "demo", context.obj.ledger, benchmarks)
+    console = Console(stderr=as_json)
+    if dry_run:
+        for name, verb, settings in recipe.steps:
+            console.print(f"{name:<12} {verb:<11} {json.dumps(settings)}", highlight=False)
+        return
+    started = time.monotonic()
+    finished = execute(recipe, prepared, console, quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps({**as_plain(finished), "seconds": round(time.monotonic() - started, 1)}))
+        return
+    _summary(finished, prepared.ledger, console, time.monotonic() - started)
+
+
+def _summary(finished: "dict[str, StepDone]", ledger: "Ledger", console: Console, seconds: float) -> None:
+    from truing.loops.verbs.evaluation import read_items
+    from truing.loops.verbs.gating import read_gate
+    from truing.loops.verbs.reporting import EXAMPLE_TASKS
+    from truing.report.page import pick_examples
+
+    folders = {name: ledger.folder(done.artifact) for name, done in finished.items()}
+    results, verdict = read_gate(folders["gate"])
+    _print_data(folders["comparisons"], console)
+    print_comparison(results, console)
+    print_gate(verdict, console)
+    examples = pick_examples(read_items(folders["base"]), read_items(folders["candidate"]), EXAMPLE_TASKS[:3], 1)
+    for example in examples:
+        table = Table.grid(padding=(0, 2), expand=True)
+        table.add_column(ratio=1)
+        table.add_column(ratio=1)
+        table.add_row("[dim]base[/]", "[dim]candidate[/]")
+        table.add_row(example.before, example.after)
+        console.print(Panel(table, title=example.prompt, title_align="left"), highlight=False)
+    report = folders["report"] / "report.html"
+    shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
+    console.print(f"report: {shown}  ({seconds:.0f} s)", highlight=False, soft_wrap=True)
+    console.print("next:")
+    for command, what in (
+        ("truing chat dpo", "talk to base and candidate side by side"),
+        ("truing trace candidate --rows", "see every row behind the result"),
+        ("truing demo --set dpo.beta=0.3", "change one assumption; only what depends on it runs again"),
+    ):
+        console.print(f"  {command:<34} {what}", highlight=False)
+
+
+def _print_data(folder: Path, console: Console) -> None:
+    """The held-out check, as measured."""
+    from truing.data.overlap import Overlap
+    from truing.data.statistics import DataStatistics
+
+    statistics = DataStatistics.model_validate_json((folder / "statistics.json").read_text("utf-8"))
+    overlap = Overlap.model_validate_json((folder / "overlap.json").read_text("utf-8"))
+    console.print(
+        f"{overlap.probes} probes against {overlap.training} training prompts: {len(overlap.shared_topics)} shared topics, "
+        f"{len(overlap.shared_frames)} shared sentence frames; nearest pair: trigram overlap {overlap.trigram.similarity:.2f}, "
+        f"embedding cosine {overlap.cosine.similarity:.2f}. "
+        f"Chosen answers are longer in {statistics.chosen_longer:.0%} of rows.",
+        highlight=False,
+    )

@@ -1,0 +1,98 @@
+"""`truing trace`: where something came from, down to single rows; or how far a row reached."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.tree import Tree
+
+from truing.cli.ls import metric
+from truing.cli.run import Json
+
+if TYPE_CHECKING:
+    from truing.ledger.ledger import Ledger
+    from truing.ledger.lineage import Trace
+
+
+def trace(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(help="An artifact (name or id), or a row's id or sha256.")],
+    rows: Annotated[bool, typer.Option("--rows", help="List the rows of every dataset.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Draw everything behind an artifact; for a row, list the artifacts that it reached.
+
+    Example: truing trace candidate --rows
+    """
+    from truing.core.errors import InputError
+    from truing.ledger.ledger import Ledger
+    from truing.ledger.lineage import trace as walk
+
+    ledger = Ledger.open(context.obj.ledger, create=False)
+    try:
+        artifact = ledger.get(what)
+    except InputError:
+        if not ledger.artifacts_with_row(what):
+            raise
+        _reached(ledger, what, as_json)
+        return
+    found = walk(ledger, artifact)
+    if as_json:
+        typer.echo(json.dumps(_plain(ledger, found, rows)))
+    else:
+        Console(soft_wrap=True).print(draw(ledger, found, rows), highlight=False)
+
+
+def draw(ledger: "Ledger", found: "Trace", rows: bool) -> Tree:
+    """The tree of an artifact's ancestors. Where one is reached twice, its own ancestors are drawn the first time only."""
+    drawn: set[str] = set()
+
+    def grow(node: "Trace", tree: Tree | None) -> Tree:
+        artifact = node.artifact
+        role = f"[dim]{node.role} ←[/] " if node.role else ""
+        metrics = ", ".join(f"{name} {metric(value)}" for name, value in list(artifact.metrics.items())[:4])
+        label = f"{role}[bold]{artifact.name}[/] {artifact.kind} {artifact.short} [dim]by {artifact.verb}, seed {artifact.seed}[/]  {metrics}"
+        if artifact.id in drawn:
+            label += " [dim](see above)[/]"
+        branch = Tree(label) if tree is None else tree.add(label)
+        if artifact.id not in drawn:
+            drawn.add(artifact.id)
+            held = ledger.rows(artifact)
+            if held:
+                many = branch.add(f"{len(held)} rows" + ("" if rows else " [dim](--rows lists them)[/]"))
+                for row_id, sha in held if rows else []:
+                    many.add(f"{row_id} {sha[:12]}")
+            for parent in node.parents:
+                grow(parent, branch)
+        return branch
+
+    return grow(found, None)
+
+
+def _plain(ledger: "Ledger", node: "Trace", rows: bool) -> dict[str, Any]:
+    held = ledger.rows(node.artifact)
+    return {
+        "role": node.role,
+        "artifact": node.artifact.model_dump(mode="json"),
+        "rows": [{"id": row_id, "sha256": sha} for row_id, sha in held] if rows else len(held),
+        "parents": [_plain(ledger, parent, rows) for parent in node.parents],
+    }
+
+
+def _reached(ledger: "Ledger", row: str, as_json: bool) -> None:
+    """The artifacts that hold a row, and all that were made from those."""
+    holders = ledger.artifacts_with_row(row)
+    reached = {artifact.id for artifact in holders}
+    everything = list(reversed(ledger.list()))
+    for artifact in everything:
+        if any(parent.artifact in reached for parent in artifact.parents):
+            reached.add(artifact.id)
+    found = [artifact for artifact in everything if artifact.id in reached]
+    if as_json:
+        typer.echo(json.dumps([artifact.model_dump(mode="json") for artifact in found]))
+        return
+    typer.echo(f"the row {row} reached {len(found)} artifacts:")
+    for artifact in found:
+        held = " (holds it)" if artifact in holders else ""
+        typer.echo(f"  {artifact.short}  {artifact.name}  {artifact.kind}{held}")

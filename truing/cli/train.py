@@ -1,0 +1,79 @@
+"""`truing train sft|preference`: one training step on a file of comparisons, without writing a recipe."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from truing.cli.run import Json, Set, as_plain, execute, prepare
+from truing.core.config import apply_overrides
+
+train = typer.Typer(name="train", help="Train an adapter: sft, preference.", no_args_is_help=True)
+Data = Annotated[str, typer.Argument(help="A JSON Lines file of comparisons, or `starter`.")]
+Model = Annotated[str, typer.Option(help="smollm2-135m, hf:OWNER/NAME, a folder, or a GGUF file.")]
+Seed = Annotated[int, typer.Option(help="Seed of the run.")]
+
+
+@train.command()
+def sft(
+    context: typer.Context, data: Data, model: Model = "smollm2-135m", seed: Seed = 0, changes: Set = None, as_json: Json = False
+) -> None:
+    """Supervised fine-tuning on the better answers.
+
+    Example: truing train sft comparisons.jsonl --set sft.epochs=1
+    """
+    steps = {"sft": {"verb": "sft", "data": "comparisons"}}
+    _train(context, data, model, seed, changes, as_json, steps)
+
+
+@train.command()
+def preference(
+    context: typer.Context,
+    data: Data,
+    model: Model = "smollm2-135m",
+    after_sft: Annotated[bool, typer.Option("--after-sft/--from-base", help="Begin with SFT on the same rows.")] = True,
+    seed: Seed = 0,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Direct preference optimisation (dpo, cdpo, robust_dpo) on the pairs.
+
+    Example: truing train preference comparisons.jsonl --set preference.beta=0.2
+    """
+    steps: dict[str, Any] = {}
+    if after_sft:
+        steps["sft"] = {"verb": "sft", "data": "comparisons"}
+    steps["preference"] = {"verb": "preference", "data": "comparisons", **({"start_from": "sft"} if after_sft else {})}
+    _train(context, data, model, seed, changes, as_json, steps)
+
+
+def _train(
+    context: typer.Context,
+    data: str,
+    model: str,
+    seed: int,
+    changes: list[str] | None,
+    as_json: bool,
+    steps: dict[str, Any],
+) -> None:
+    from truing.starter import STARTER
+
+    dataset: dict[str, Any] = {"verb": "dataset", "source": data}
+    if data == STARTER:
+        dataset["probes"] = STARTER
+    values = {"name": "train", "model": model, "seed": seed, "comparisons": dataset, **steps}
+    recipe, prepared = prepare(apply_overrides(values, changes or []), "train", context.obj.ledger, None)
+    finished = execute(recipe, prepared, Console(stderr=as_json), quiet=as_json)
+    if as_json:
+        typer.echo(json.dumps(as_plain(finished)))
+        return
+    last = list(finished.values())[-1].artifact
+    folder = prepared.ledger.folder(last)
+    typer.echo(f"adapter {last.short} in {_relative(folder)}")
+    typer.echo(f"try it: truing chat {last.name}")
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

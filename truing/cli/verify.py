@@ -1,0 +1,28 @@
+"""`truing verify`: is everything in the ledger what it claims to be?"""
+
+import json
+
+import typer
+
+from truing.cli.run import Json
+
+
+def verify(context: typer.Context, as_json: Json = False) -> None:
+    """Hash every file of the ledger again and check the index. Exit code 3 if something is wrong.
+
+    Example: truing verify
+    """
+    from truing.ledger.ledger import Ledger
+    from truing.ledger.lineage import verify as check
+
+    ledger = Ledger.open(context.obj.ledger, create=False)
+    problems = check(ledger)
+    if as_json:
+        typer.echo(json.dumps([problem.model_dump() for problem in problems]))
+    else:
+        for problem in problems:
+            typer.echo(f"{problem.artifact[:12] or 'ledger'}: {problem.what}")
+        count = len(ledger.list())
+        typer.echo(f"{count} artifacts checked, {'all well' if not problems else f'{len(problems)} problems'}")
+    if problems:
+        raise typer.Exit(3)

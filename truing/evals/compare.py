@@ -1,0 +1,170 @@
+"""Two systems on the same items: paired differences with intervals, tests, and a verdict that may be "not enough evidence".
+
+Items are joined by (task, item). An item that is unknown on either side is left out of the difference, and counted.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+from truing.core.errors import InputError
+from truing.core.records import ItemResult, Record
+from truing.core.statistics import (
+    Interval,
+    cluster_bootstrap,
+    holm,
+    mcnemar_exact,
+    sign_flip_test,
+    smallest_detectable_effect,
+    wilson,
+)
+from truing.evals.run import Metric
+
+ALPHA = 0.05
+Verdict = Literal["better", "worse", "no worse", "not enough evidence"]
+
+
+class Side(Record):
+    """One system on one metric: the mean over known items with its 95% interval, and what is unknown or was cut."""
+
+    mean: float | None
+    low: float
+    high: float
+    unknown: int
+    cut: int
+
+
+class MetricComparison(Record):
+    """Baseline against candidate on one metric. `difference` is candidate − baseline over the n items known on both sides;
+    `adjusted_p` is Holm's over all metrics compared; `detectable` the smallest difference the sample would have shown (80% power)."""
+
+    task: str
+    title: str
+    better: Literal["higher", "lower"]
+    unit: Literal["share", "nats"]
+    items: int
+    n: int
+    baseline: Side
+    candidate: Side
+    difference: float | None
+    low: float
+    high: float
+    p: float
+    adjusted_p: float
+    detectable: float
+    verdict: Verdict
+
+
+def compare(
+    baseline: Sequence[ItemResult],
+    candidate: Sequence[ItemResult],
+    metrics: Sequence[Metric],
+    margins: dict[str, float] | None = None,
+    seed: int = 0,
+) -> list[MetricComparison]:
+    """Compare on every metric that both sides measured. `margins` says, per metric, how much worse is still no worse.
+
+    Raises `InputError` where the two sides did not measure the same items.
+    """
+    sides = [_by_task(baseline), _by_task(candidate)]
+    results = []
+    for metric in metrics:
+        ours, theirs = (side.get(metric.task, {}) for side in sides)
+        if set(ours) != set(theirs):
+            odd = sorted(set(ours) ^ set(theirs))
+            raise InputError(
+                f"{metric.task}: {len(odd)} items were measured on one side only (for example {odd[0]!r}); evaluate both on the same items"
+            )
+        if ours:
+            results.append(_compare_metric(metric, ours, theirs, seed))
+    adjusted = holm([result.p for result in results])
+    margins = margins or {}
+    return [
+        result.model_copy(
+            update={"adjusted_p": p, "verdict": _verdict(result, p, margins.get(result.task, 0.0))}
+        )
+        for result, p in zip(results, adjusted, strict=True)
+    ]
+
+
+def _by_task(items: Sequence[ItemResult]) -> dict[str, dict[str, ItemResult]]:
+    tasks: dict[str, dict[str, ItemResult]] = defaultdict(dict)
+    for item in items:
+        if item.item in tasks[item.task]:
+            raise InputError(f"{item.task}: the item {item.item!r} stands twice in one evaluation")
+        tasks[item.task][item.item] = item
+    return tasks
+
+
+def _compare_metric(
+    metric: Metric, baseline: dict[str, ItemResult], candidate: dict[str, ItemResult], seed: int
+) -> MetricComparison:
+    pairs = [(baseline[item], candidate[item]) for item in sorted(baseline)]
+    known = [(a.value, b.value, a.cluster) for a, b in pairs if a.value is not None and b.value is not None]
+    differences = [b - a for a, b, _ in known]
+    clusters = [cluster for *_, cluster in known]
+    interval = cluster_bootstrap(differences, clusters, seed=seed) if known else Interval(-math.inf, math.inf)
+    return MetricComparison(
+        task=metric.task,
+        title=metric.title,
+        better=metric.better,
+        unit=metric.unit,
+        items=len(pairs),
+        n=len(known),
+        baseline=side([a for a, _ in pairs], metric, seed),
+        candidate=side([b for _, b in pairs], metric, seed),
+        difference=sum(differences) / len(differences) if differences else None,
+        low=interval.low,
+        high=interval.high,
+        p=_p_value(known, differences, clusters, seed),
+        adjusted_p=1.0,
+        detectable=smallest_detectable_effect(differences, clusters),
+        verdict="not enough evidence",
+    )
+
+
+def side(items: Sequence[ItemResult], metric: Metric, seed: int = 0) -> Side:
+    """The mean and its interval: of a share, the wider of Wilson's and the cluster bootstrap's on each side (Wilson's is right
+    at 0 and 1, where resampling knows no spread; the bootstrap where items of a cluster go together)."""
+    known = [(item.value, item.cluster) for item in items if item.value is not None]
+    values = [value for value, _ in known]
+    interval = cluster_bootstrap(values, [cluster for _, cluster in known], seed=seed) if known else None
+    if metric.unit == "share":
+        score = wilson(sum(values), len(values))
+        interval = score if interval is None else Interval(
+            min(score.low, max(0.0, interval.low)), max(score.high, min(1.0, interval.high))
+        )
+    low, high = interval or (-math.inf, math.inf)
+    return Side(
+        mean=sum(values) / len(values) if values else None,
+        low=low,
+        high=high,
+        unknown=len(items) - len(known),
+        cut=sum(item.finished is False for item in items),
+    )
+
+
+def _p_value(
+    known: list[tuple[float, float, str]], differences: list[float], clusters: list[str], seed: int
+) -> float:
+    """Exact McNemar for yes-or-no items that are each their own cluster; otherwise the sign-flip test over clusters."""
+    if not known:
+        return 1.0
+    binary = all(value in (0.0, 1.0) for a, b, _ in known for value in (a, b))
+    if binary and len(set(clusters)) == len(clusters):
+        return mcnemar_exact(sum(d < 0 for d in differences), sum(d > 0 for d in differences))
+    return sign_flip_test(differences, clusters, seed=seed)
+
+
+def _verdict(result: MetricComparison, p: float, margin: float) -> Verdict:
+    """Better or worse need both the interval and the adjusted test; no worse needs the interval to lie within the margin."""
+    if result.difference is None:
+        return "not enough evidence"
+    sign = 1 if result.better == "higher" else -1
+    worst, best = sorted((sign * result.low, sign * result.high))
+    if p < ALPHA and worst > 0:
+        return "better"
+    if p < ALPHA and best < -margin:
+        return "worse"
+    return "no worse" if worst >= -margin else "not enough evidence"

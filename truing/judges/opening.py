@@ -1,0 +1,19 @@
+"""What string judges read: the opening of an answer, in plain letters."""
+
+import re
+
+OPENING_CHARACTERS = 240
+_SENTENCES = 2
+
+
+def opening(answer: str) -> str:
+    """The first two sentences (at most 240 characters), lower-case, with straight apostrophes and single spaces."""
+    plain = re.sub(r"\s+", " ", answer.replace("’", "'").replace("‘", "'")).strip().lower()
+    ends = [match.end() for match in re.finditer(r"[.!?](?=\s|$)", plain)]
+    cut = ends[_SENTENCES - 1] if len(ends) >= _SENTENCES else len(plain)
+    return plain[: min(cut, OPENING_CHARACTERS)]
+
+
+def says_nothing(answer: str) -> bool:
+    """True where there is no word to judge."""
+    return re.search(r"\w", answer) is None

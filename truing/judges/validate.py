@@ -1,0 +1,51 @@
+"""How often a judge agrees with people: sensitivity and specificity, with intervals."""
+
+from collections.abc import Iterable
+
+from truing.core.protocols import Judge
+from truing.core.records import Conversation, Record
+from truing.core.statistics import Interval, wilson
+
+
+class JudgeAccuracy(Record):
+    """Counts against labels: hits and misses among positives, rejections and false alarms among negatives, and unknowns."""
+
+    data: str
+    hits: int
+    misses: int
+    rejections: int
+    false_alarms: int
+    unknown: int = 0
+
+    @property
+    def sensitivity(self) -> float:
+        """The share of labelled positives that the judge calls positive."""
+        return self.hits / (self.hits + self.misses)
+
+    @property
+    def specificity(self) -> float:
+        """The share of labelled negatives that the judge calls negative."""
+        return self.rejections / (self.rejections + self.false_alarms)
+
+    @property
+    def agreement(self) -> float:
+        """The share of judged rows on which judge and label agree."""
+        return (self.hits + self.rejections) / (self.hits + self.misses + self.rejections + self.false_alarms)
+
+    def intervals(self) -> tuple[Interval, Interval]:
+        """95% Wilson intervals of sensitivity and specificity."""
+        return wilson(self.hits, self.hits + self.misses), wilson(self.rejections, self.rejections + self.false_alarms)
+
+
+def validate_judge(judge: Judge, rows: Iterable[tuple[Conversation, str, bool]], data: str) -> JudgeAccuracy:
+    """Hold a judge against labelled rows (prompt, answer, label)."""
+    counts = {"hits": 0, "misses": 0, "rejections": 0, "false_alarms": 0, "unknown": 0}
+    for prompt, answer, label in rows:
+        value = judge.judge(prompt, answer).value
+        if value is None:
+            counts["unknown"] += 1
+        elif label:
+            counts["hits" if value == 1.0 else "misses"] += 1
+        else:
+            counts["false_alarms" if value == 1.0 else "rejections"] += 1
+    return JudgeAccuracy(data=data, **counts)

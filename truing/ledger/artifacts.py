@@ -1,0 +1,70 @@
+"""What the ledger keeps: artifacts, their parents and files. Data only."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from truing.core.digest import digest
+from truing.core.records import Record
+
+
+class Parent(Record):
+    """An artifact that another was made from, and in which role."""
+
+    role: str
+    artifact: str
+
+
+class File(Record):
+    """One file of an artifact."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+class Manifest(Record):
+    """What an artifact is, and so what its id is a digest of: everything but when and by which code version it was made.
+
+    `key` is the digest of the inputs alone; None for an observation (people, chance or a remote model took part), which is
+    compared and kept but never silently reused.
+    """
+
+    kind: str
+    verb: str
+    verb_version: int
+    name: str
+    config: dict[str, Any]
+    parents: tuple[Parent, ...]
+    seed: int | None
+    files: tuple[File, ...]
+    metrics: dict[str, float | None | str]
+    key: str | None
+
+
+class Artifact(Manifest):
+    """A manifest with its id, and the circumstances that are recorded but are no part of it."""
+
+    id: str
+    created: datetime
+    code_version: str
+
+    @property
+    def short(self) -> str:
+        """The first 12 digits of the id."""
+        return self.id[:12]
+
+    @property
+    def manifest(self) -> Manifest:
+        """The part that the id is a digest of."""
+        return Manifest(**{name: getattr(self, name) for name in Manifest.model_fields})
+
+
+def artifact_id(manifest: Manifest) -> str:
+    """sha256 of the canonical manifest."""
+    return digest(manifest)
+
+
+def folder_of(root: Path, identity: str) -> Path:
+    """Where an artifact's files are."""
+    return root / "objects" / identity[:2] / identity

@@ -1,0 +1,49 @@
+"""The verb `gate`: two evaluations of the same items compared, and a verdict by rules."""
+
+import json
+from collections.abc import Generator, Mapping
+from pathlib import Path
+
+from truing.core.config import Config
+from truing.core.records import Record
+from truing.evals.compare import MetricComparison, compare
+from truing.evals.gate import GateConfig, GateReport, as_junit, as_markdown, decide
+from truing.evals.run import METRICS
+from truing.loops.context import Context
+from truing.loops.recipe import Step, StepResult
+from truing.loops.verbs.evaluation import read_items
+
+
+class Gate:
+    """The verb `gate`."""
+
+    name, version, kind = "gate", 1, "comparison"
+    config = GateConfig
+    roles: tuple[str, ...] = ("baseline", "candidate")
+    optional_roles: tuple[str, ...] = ()
+    uses_model = False
+
+    def reads(self, config: Config, context: Context) -> Mapping[str, str]:
+        """Nothing outside the ledger."""
+        return {}
+
+    def run(self, step: Step, config: GateConfig) -> Generator[Record, None, StepResult]:
+        """Write comparison.json, gate.json, gate.md and gate.xml."""
+        yield from ()
+        baseline, candidate = (read_items(step.parent_folder(role)) for role in self.roles)
+        comparisons = compare(baseline, candidate, METRICS, config.margins(), seed=step.seed)
+        report = decide(comparisons, config)
+        folder = step.folder
+        values = [comparison.model_dump(mode="json") for comparison in comparisons]
+        (folder / "comparison.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
+        (folder / "gate.json").write_text(report.model_dump_json(indent=1), encoding="utf-8")
+        (folder / "gate.md").write_text(as_markdown(report), encoding="utf-8")
+        (folder / "gate.xml").write_text(as_junit(report), encoding="utf-8")
+        return StepResult(metrics={"verdict": report.status})
+
+
+def read_gate(folder: Path) -> tuple[list[MetricComparison], GateReport]:
+    """A gate artifact's comparisons and report."""
+    values = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    report = GateReport.model_validate_json((folder / "gate.json").read_text(encoding="utf-8"))
+    return [MetricComparison.model_validate(value) for value in values], report

@@ -1,0 +1,87 @@
+"""The verb `report`: one HTML page of a run that ended at a gate."""
+
+from collections.abc import Generator, Mapping
+from datetime import UTC, datetime
+
+from truing.core.config import Config
+from truing.core.records import Record
+from truing.data.overlap import Overlap
+from truing.data.statistics import DataStatistics
+from truing.judges import honesty, refusal
+from truing.ledger.artifacts import Artifact
+from truing.ledger.ledger import code_version
+from truing.ledger.lineage import trace
+from truing.loops.context import Context
+from truing.loops.recipe import Step, StepResult
+from truing.loops.verbs.evaluation import read_items
+from truing.loops.verbs.gating import read_gate
+from truing.report.page import Contents, pick_examples, render
+from truing.train.records import TrainStep
+
+EXAMPLE_TASKS = ("refusal", "over_refusal", "honesty", "needless_doubt")
+
+
+class ReportConfig(Config):
+    """`examples`: how many of each task are shown."""
+
+    title: str = "Alignment report"
+    examples: int = 2
+
+
+class Report:
+    """The verb `report`. The training steps and the data are found behind the gate, through its parents."""
+
+    name, version, kind = "report", 1, "report"
+    config = ReportConfig
+    roles: tuple[str, ...] = ("gate",)
+    optional_roles: tuple[str, ...] = ()
+    uses_model = False
+
+    def reads(self, config: Config, context: Context) -> Mapping[str, str]:
+        """Nothing outside the ledger."""
+        return {}
+
+    def run(self, step: Step, config: ReportConfig) -> Generator[Record, None, StepResult]:
+        """Write report.html."""
+        yield from ()
+        ledger = step.context.ledger
+        gate = step.parents["gate"]
+        behind = _ancestors(step, gate)
+        results, verdict = read_gate(ledger.folder(gate))
+        sides = {parent.role: read_items(ledger.folder(behind[parent.artifact])) for parent in gate.parents}
+        data = ledger.folder(next(artifact for artifact in behind.values() if artifact.kind == "dataset"))
+        overlap = data / "overlap.json"
+        page = render(
+            Contents(
+                title=config.title,
+                model=step.context.model,
+                made=datetime.now(UTC),
+                code_version=code_version(),
+                results=results,
+                gate=verdict,
+                curves={artifact.name: _curve(step, artifact) for artifact in behind.values() if artifact.kind == "adapter"},
+                examples=pick_examples(sides["baseline"], sides["candidate"], EXAMPLE_TASKS, config.examples),
+                statistics=DataStatistics.model_validate_json((data / "statistics.json").read_text("utf-8")),
+                overlap=Overlap.model_validate_json(overlap.read_text("utf-8")) if overlap.exists() else None,
+                judges=[("refusal", accuracy) for accuracy in refusal.MEASURED]
+                + [("admission", accuracy) for accuracy in honesty.MEASURED],
+                lineage=trace(ledger, gate),
+            )
+        )
+        (step.folder / "report.html").write_text(page, encoding="utf-8")
+        return StepResult(metrics={"verdict": verdict.status})
+
+
+def _ancestors(step: Step, artifact: Artifact) -> dict[str, Artifact]:
+    """Everything behind an artifact by id, the roots first."""
+    found: dict[str, Artifact] = {}
+    for parent in artifact.parents:
+        behind = step.context.ledger.get(parent.artifact)
+        found |= _ancestors(step, behind)
+        found[behind.id] = behind
+    return found
+
+
+def _curve(step: Step, artifact: Artifact) -> list[TrainStep]:
+    lines = (step.context.ledger.folder(artifact) / "steps.jsonl").read_text(encoding="utf-8").splitlines()
+    return [TrainStep.model_validate_json(line) for line in lines]

@@ -1,0 +1,81 @@
+"""Charts as inline SVG that follow the page's light or dark colours. matplotlib draws; nothing is fetched.
+
+Colours are drawn as marker values and then replaced by the page's CSS variables.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from truing.evals.compare import MetricComparison
+    from truing.train.records import TrainStep
+
+_INK, _SOFT, _FIRST, _SECOND = "#010203", "#040506", "#070809", "#0a0b0c"
+_VARIABLES = {_INK: "var(--ink)", _SOFT: "var(--soft)", _FIRST: "var(--first)", _SECOND: "var(--second)"}
+
+
+def training_curve(steps: "Sequence[TrainStep]", title: str) -> str:
+    """Loss over steps, and for pairs their accuracy and margin beside it."""
+    panels = [("loss", [step.loss for step in steps])]
+    if steps and steps[0].margin is not None:
+        panels.append(("accuracy", [step.accuracy or 0.0 for step in steps]))
+        panels.append(("margin (nats)", [step.margin or 0.0 for step in steps]))
+    else:
+        panels.append(("log-prob. of answers (nats)", [step.chosen_logprob for step in steps]))
+    figure, axes = _figure(len(panels), height=2.3)
+    for axis, (name, values) in zip(axes, panels, strict=True):
+        axis.plot([step.step for step in steps], values, color=_SECOND, linewidth=1.6)
+        axis.set_title(name, fontsize=9, color=_INK, loc="left")
+        axis.set_xlabel("step", fontsize=8)
+    return _svg(figure, f"Training curve of {title}")
+
+
+def before_after(results: "Sequence[MetricComparison]") -> str:
+    """Each share with its 95% interval, before and after."""
+    shares = [result for result in results if result.unit == "share"]
+    figure, (axis,) = _figure(1, height=0.62 * len(shares) + 0.7)
+    for place, result in enumerate(reversed(shares)):
+        for side, colour, offset in ((result.baseline, _FIRST, 0.14), (result.candidate, _SECOND, -0.14)):
+            if side.mean is None:
+                continue
+            axis.plot([side.low, side.high], [place + offset] * 2, color=colour, linewidth=2.4, solid_capstyle="round")
+            axis.plot([side.mean], [place + offset], "o", color=colour, markersize=6)
+    axis.set_yticks(range(len(shares)), [result.title for result in reversed(shares)], fontsize=9)
+    axis.set_xlim(-0.02, 1.02)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axis.grid(axis="x", color=_SOFT, linewidth=0.5)
+    return _svg(figure, "Before and after, with 95% intervals")
+
+
+def _figure(panels: int, height: float):  # type: ignore[no-untyped-def]
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, height), layout="constrained")
+    axes = [figure.add_subplot(1, panels, number + 1) for number in range(panels)]
+    for axis in axes:
+        axis.patch.set_alpha(0)
+        axis.tick_params(colors=_INK, labelsize=8)
+        axis.xaxis.label.set_color(_INK)
+        for name, spine in axis.spines.items():
+            spine.set_color(_SOFT)
+            spine.set_visible(name in ("left", "bottom"))
+    return figure, axes
+
+
+def _svg(figure: "Figure", label: str) -> str:
+    import matplotlib
+
+    figure.patch.set_alpha(0)
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label, "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for marker, variable in _VARIABLES.items():
+        svg = svg.replace(marker, variable)
+    svg = re.sub(r'\s(?:width|height)="[\d.]+pt"', "", svg, count=2)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

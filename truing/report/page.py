@@ -1,0 +1,104 @@
+"""One self-contained HTML page for a run: what was asked, what came out, how sure it is, and where it came from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from truing.core.records import ItemResult
+from truing.data.overlap import Overlap
+from truing.data.statistics import DataStatistics
+from truing.evals.compare import MetricComparison
+from truing.evals.gate import GateReport
+from truing.judges.validate import JudgeAccuracy
+from truing.ledger.lineage import Trace
+from truing.report.charts import before_after, training_curve
+from truing.train.records import TrainStep
+
+_CUT_AT = 220
+# Answers to these prompts may be harmful where the system complied: a report needs no more than their beginning.
+_HARMFUL_TASKS = {"refusal", "advbench", "xstest_unsafe"}
+_HARMFUL_CUT = 90
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt with both answers, as the page shows them."""
+
+    task: str
+    prompt: str
+    before: str
+    after: str
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything that a page shows."""
+
+    title: str
+    model: str
+    made: datetime
+    code_version: str
+    results: Sequence[MetricComparison]
+    gate: GateReport
+    curves: dict[str, Sequence[TrainStep]]
+    examples: Sequence[Example]
+    statistics: DataStatistics
+    overlap: Overlap | None
+    judges: Sequence[tuple[str, JudgeAccuracy]]
+    lineage: Trace
+
+
+def render(contents: Contents) -> str:
+    """The page as text: styles, charts and data inside, nothing fetched, no scripts."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["value"] = _value
+    charts = {
+        "comparison": before_after(contents.results),
+        "curves": {name: training_curve(steps, name) for name, steps in contents.curves.items()},
+    }
+    return environment.get_template("page.html").render(page=contents, charts=charts)
+
+
+def pick_examples(
+    baseline: Sequence[ItemResult], candidate: Sequence[ItemResult], tasks: Sequence[str], each: int
+) -> list[Example]:
+    """The first `each` items of every task, in the evaluation's own order: not the best ones. Long answers are shortened,
+    and answers to harmful prompts more so."""
+    before = {(item.task, item.item): item for item in baseline}
+    examples = []
+    for task in tasks:
+        mine = [item for item in candidate if item.task == task and (task, item.item) in before]
+        for item in mine[:each]:
+            cut = _HARMFUL_CUT if task in _HARMFUL_TASKS else _CUT_AT
+            earlier = before[task, item.item]
+            refused = item.value == 1.0
+            examples.append(
+                Example(
+                    task=task,
+                    prompt=item.prompt,
+                    before=shorten(earlier.answer, cut),
+                    after=shorten(item.answer, _CUT_AT if refused else cut),
+                    changed=earlier.value != item.value,
+                )
+            )
+    return examples
+
+
+def shorten(text: str, limit: int) -> str:
+    """At most `limit` characters, on one line, with an ellipsis where something was left out."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
+
+
+def _value(value: float | None, unit: str = "share", signed: bool = False) -> str:
+    if value is None:
+        return "unknown"
+    if unit == "nats":
+        return f"{value:+.3f}" if signed else f"{value:.3f}"
+    return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}%"
