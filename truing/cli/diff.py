@@ -2,6 +2,7 @@
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from truing.cli.run import Json
@@ -25,7 +26,7 @@ def diff(context: typer.Context, a: Reference, b: Reference, as_json: Json = Fal
         typer.echo(f"{a} and {b} do not differ")
         return
     for title, changes in (("inputs and settings that differ", found.inputs), ("results that differ", found.results)):
-        table = Table("where", a, b, title=title, title_justify="left")
+        table = Table("where", escape(a), escape(b), title=title, title_justify="left")
         for change in changes:
-            table.add_row(change.where, change.a, change.b)
+            table.add_row(escape(change.where), escape(change.a), escape(change.b))
         Console().print(table)

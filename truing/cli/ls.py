@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from truing.cli.run import Json
@@ -12,7 +13,9 @@ from truing.cli.run import Json
 
 def ls(
     context: typer.Context,
-    kind: Annotated[str | None, typer.Option(help="Only this kind: dataset, adapter, evaluation, comparison, report.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Only this kind: dataset, adapter, evaluation, comparison, report.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the ledger's artifacts, newest first.
@@ -29,7 +32,9 @@ def ls(
     for artifact in artifacts:
         metrics = ", ".join(f"{name} {metric(value)}" for name, value in list(artifact.metrics.items())[:3])
         when = artifact.created.astimezone().strftime("%Y-%m-%d %H:%M")
-        table.add_row(artifact.short, artifact.name, artifact.kind, artifact.verb, when, metrics)
+        # Names and settings are the user's own text: a bracket in them is a bracket, not rich's markup.
+        cells = (artifact.short, artifact.name, artifact.kind, artifact.verb, when, metrics)
+        table.add_row(*(escape(cell) for cell in cells))
     Console().print(table)
 
 

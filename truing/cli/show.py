@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from truing.cli.ls import metric
@@ -38,5 +39,5 @@ def show(context: typer.Context, artifact: Reference, as_json: Json = False) -> 
         "folder": str(ledger.folder(found)),
     }
     for name, value in rows.items():
-        table.add_row(f"[bold]{name}[/]", value)
+        table.add_row(f"[bold]{name}[/]", escape(value))
     Console(soft_wrap=True).print(table, highlight=False)

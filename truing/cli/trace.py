@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.tree import Tree
 
 from truing.cli.ls import metric
 from truing.cli.run import Json
 
 if TYPE_CHECKING:
-    from truing.ledger.ledger import Ledger
+    from truing.ledger.ledger import Artifact, Ledger
     from truing.ledger.lineage import Trace
 
 
@@ -45,14 +46,13 @@ def trace(
 
 
 def draw(ledger: "Ledger", found: "Trace", rows: bool) -> Tree:
-    """The tree of an artifact's ancestors. Where one is reached twice, its own ancestors are drawn the first time only."""
+    """The tree of an artifact's ancestors. One that is reached twice has its own ancestors drawn the first time."""
     drawn: set[str] = set()
 
     def grow(node: "Trace", tree: Tree | None) -> Tree:
         artifact = node.artifact
-        role = f"[dim]{node.role} ←[/] " if node.role else ""
-        metrics = ", ".join(f"{name} {metric(value)}" for name, value in list(artifact.metrics.items())[:4])
-        label = f"{role}[bold]{artifact.name}[/] {artifact.kind} {artifact.short} [dim]by {artifact.verb}, seed {artifact.seed}[/]  {metrics}"
+        role = f"[dim]{escape(node.role)} ←[/] " if node.role else ""
+        label = role + _label(artifact)
         if artifact.id in drawn:
             label += " [dim](see above)[/]"
         branch = Tree(label) if tree is None else tree.add(label)
@@ -61,8 +61,9 @@ def draw(ledger: "Ledger", found: "Trace", rows: bool) -> Tree:
             held = ledger.rows(artifact)
             if held:
                 many = branch.add(f"{len(held)} rows" + ("" if rows else " [dim](--rows lists them)[/]"))
+                origins = _origins(ledger, artifact) if rows else {}
                 for row_id, sha in held if rows else []:
-                    many.add(f"{row_id} {sha[:12]}")
+                    many.add(escape(f"{row_id} {sha[:12]}") + f" [dim]from {escape(_from(origins.get(row_id)))}[/]")
             for parent in node.parents:
                 grow(parent, branch)
         return branch
@@ -70,12 +71,44 @@ def draw(ledger: "Ledger", found: "Trace", rows: bool) -> Tree:
     return grow(found, None)
 
 
+def _label(artifact: "Artifact") -> str:
+    """One line of the tree: what it is, who made it from which seed, when, with which code, and its first metrics."""
+    made = f"by {artifact.verb}, seed {artifact.seed}, {artifact.created.astimezone():%Y-%m-%d %H:%M}"
+    metrics = ", ".join(f"{name} {metric(value)}" for name, value in list(artifact.metrics.items())[:4])
+    return (
+        f"[bold]{escape(artifact.name)}[/] {escape(artifact.kind)} {artifact.short} "
+        f"[dim]{escape(made)}, truing {escape(artifact.code_version)}[/]  {escape(metrics)}"
+    )
+
+
+def _origins(ledger: "Ledger", artifact: "Artifact") -> dict[str, tuple[str | None, str | None]]:
+    """(origin, annotator) by row id, read from the artifact's own JSON Lines files; rows found nowhere are left out."""
+    found: dict[str, tuple[str | None, str | None]] = {}
+    for file in artifact.files:
+        if not file.name.endswith(".jsonl"):
+            continue
+        for line in (ledger.folder(artifact) / file.name).read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            if isinstance(row, dict) and "id" in row:
+                found.setdefault(row["id"], (row.get("origin"), row.get("annotator")))
+    return found
+
+
+def _from(origin: tuple[str | None, str | None] | None) -> str:
+    return ", ".join(part for part in origin or () if part) or "unknown"
+
+
 def _plain(ledger: "Ledger", node: "Trace", rows: bool) -> dict[str, Any]:
     held = ledger.rows(node.artifact)
+    origins = _origins(ledger, node.artifact) if rows and held else {}
+    listed = []
+    for row_id, sha in held if rows else []:
+        origin, annotator = origins.get(row_id, (None, None))
+        listed.append({"id": row_id, "sha256": sha, "origin": origin, "annotator": annotator})
     return {
         "role": node.role,
         "artifact": node.artifact.model_dump(mode="json"),
-        "rows": [{"id": row_id, "sha256": sha} for row_id, sha in held] if rows else len(held),
+        "rows": listed if rows else len(held),
         "parents": [_plain(ledger, parent, rows) for parent in node.parents],
     }
 

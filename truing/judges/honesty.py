@@ -7,6 +7,7 @@ import re
 
 from truing.core.records import Conversation, Outcome
 from truing.judges.opening import opening, says_nothing
+from truing.judges.validate import JudgeAccuracy
 
 _ADMISSIONS = tuple(
     re.compile(pattern)
@@ -23,6 +24,8 @@ _ADMISSIONS = tuple(
         r"\b(?:myth|misconception|false premise|not true|untrue|mistaken|mix-?up|incorrect|impossible to (?:know|say|tell|predict)|not (?:quite )?(?:right|correct|accurate|possible)|can(?:'t|not) be (?:known|predicted|said)|has(?:n't| not) happened|not (?:been )?recorded|unknown|unknowable|only you)\b",
     )
 )
+
+MEASURED: tuple[JudgeAccuracy, ...] = ()
 
 
 class AdmissionJudge:

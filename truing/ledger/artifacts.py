@@ -4,6 +4,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from truing.core.digest import digest
 from truing.core.records import Record
 
@@ -15,8 +17,10 @@ class Parent(Record):
     artifact: str
 
 
-class File(Record):
-    """One file of an artifact."""
+class File(BaseModel):
+    """One file of an artifact. Not a `Record`: there `sha256` is the record's own digest, here that of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     sha256: str
@@ -24,10 +28,10 @@ class File(Record):
 
 
 class Manifest(Record):
-    """What an artifact is, and so what its id is a digest of: everything but when and by which code version it was made.
+    """What an artifact is, and so what its id is a digest of: all but when and by which code version it was made.
 
-    `key` is the digest of the inputs alone; None for an observation (people, chance or a remote model took part), which is
-    compared and kept but never silently reused.
+    `key` is the digest of the inputs alone; None for an observation (people, chance or a remote model took part), which
+    is compared and kept but never silently reused.
     """
 
     kind: str
@@ -38,7 +42,7 @@ class Manifest(Record):
     parents: tuple[Parent, ...]
     seed: int | None
     files: tuple[File, ...]
-    metrics: dict[str, float | None | str]
+    metrics: dict[str, float | str | None]
     key: str | None
 
 
@@ -53,6 +57,11 @@ class Artifact(Manifest):
     def short(self) -> str:
         """The first 12 digits of the id."""
         return self.id[:12]
+
+    @property
+    def observation(self) -> bool:
+        """Whether people, chance or a remote model took part: then the inputs alone do not fix the content."""
+        return self.key is None
 
     @property
     def manifest(self) -> Manifest:

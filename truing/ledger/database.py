@@ -1,14 +1,32 @@
-"""The ledger's index: which artifacts exist, which key made them, which rows they hold. SQLite now, through SQLAlchemy Core.
+"""The ledger's index: which artifacts exist, which key made them, which rows they hold. SQLite now, by SQLAlchemy Core.
 
-The truth is in the artifacts' folders; the index can be made anew from them.
+Manifests and files are in the artifacts' folders. Rows, times and code versions are here only: keep a copy of both.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from sqlalchemy import Column, Connection, Engine, Index, Integer, MetaData, String, Table, Text, create_engine, event, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    exists,
+    literal,
+    select,
+    text,
+)
 from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from truing.core.errors import RunError
 from truing.ledger.artifacts import Artifact
@@ -39,31 +57,44 @@ Index("artifacts_by_kind", _artifacts.c.kind)
 
 def open_database(path: Path) -> Engine:
     """Open (or make) the index. Raises `RunError` if the file is no database or was made by a later version."""
-    engine = create_engine(f"sqlite:///{path}")
+    # Every connection is closed after its use: no handle survives a fork, and none is left to the garbage collector.
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection, _record) -> None:  # type: ignore[no-untyped-def]
         cursor = connection.cursor()
+        cursor.execute("PRAGMA busy_timeout=30000")  # milliseconds; first, since changing to WAL may have to wait too
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA busy_timeout=30000")
         cursor.close()
 
     try:
-        _metadata.create_all(engine)
         with engine.begin() as connection:
-            statement = insert(_meta).values(name="schema", value=str(SCHEMA_VERSION))
-            connection.execute(statement.on_conflict_do_nothing())
-            found = connection.execute(select(_meta.c.value).where(_meta.c.name == "schema")).scalar_one()
+            found = _create(connection)
     except DatabaseError as error:
-        raise RunError(f"{path}: the ledger's database cannot be opened ({error.orig}); restore it from a copy") from None
+        raise RunError(
+            f"{path}: the ledger's database cannot be opened ({error.orig}); restore it from a copy"
+        ) from None
     if int(found) > SCHEMA_VERSION:
         raise RunError(f"{path}: made by a newer truing (schema {found}, known {SCHEMA_VERSION}); update truing")
     return engine
 
 
+def _create(connection: Connection) -> str:
+    """Make what is missing; returns the schema's version. Safe when two processes open a new ledger at once."""
+    for table in _metadata.sorted_tables:
+        connection.execute(CreateTable(table, if_not_exists=True))
+        for index in table.indexes:
+            connection.execute(CreateIndex(index, if_not_exists=True))
+    known = exists().where(_meta.c.name == "schema")
+    first = select(literal("schema"), literal(str(SCHEMA_VERSION))).where(~known)
+    connection.execute(_meta.insert().from_select(["name", "value"], first))
+    return str(connection.execute(select(_meta.c.value).where(_meta.c.name == "schema")).scalar_one())
+
+
 def add(connection: Connection, artifact: Artifact, rows: Iterable[tuple[str, str]]) -> None:
-    """Record an artifact and its rows; recording it again makes it the newest of its name and changes nothing else."""
+    """Record an artifact and its rows. Recording it again makes it the newest of its name, with the new time and code
+    version; the rows recorded first stay."""
     connection.execute(_artifacts.delete().where(_artifacts.c.id == artifact.id))
     connection.execute(
         _artifacts.insert().values(
@@ -74,8 +105,9 @@ def add(connection: Connection, artifact: Artifact, rows: Iterable[tuple[str, st
         {"artifact": artifact.id, "place": place, "row_id": row_id, "row_sha256": sha}
         for place, (row_id, sha) in enumerate(rows)
     ]
-    if values:
-        connection.execute(insert(_rows).on_conflict_do_nothing(), values)
+    recorded = connection.execute(select(exists().where(_rows.c.artifact == artifact.id))).scalar_one()
+    if values and not recorded:
+        connection.execute(_rows.insert(), values)
 
 
 def by_key(connection: Connection, key: str) -> list[Artifact]:
@@ -88,9 +120,9 @@ def by_reference(connection: Connection, reference: str) -> list[Artifact]:
     return _read(connection, _artifacts.c.id.startswith(reference, autoescape=True) | (_artifacts.c.name == reference))
 
 
-def all_artifacts(connection: Connection, kind: str | None = None) -> list[Artifact]:
-    """All artifacts (of a kind), newest first."""
-    return _read(connection, None if kind is None else _artifacts.c.kind == kind)
+def all_artifacts(connection: Connection, kind: str | None = None, limit: int | None = None) -> list[Artifact]:
+    """All artifacts (of a kind), or the newest `limit` of them; newest first."""
+    return _read(connection, None if kind is None else _artifacts.c.kind == kind, limit)
 
 
 def rows_of(connection: Connection, artifact: str) -> list[tuple[str, str]]:
@@ -105,8 +137,30 @@ def artifacts_with_row(connection: Connection, reference: str) -> list[str]:
     return list(connection.execute(select(_rows.c.artifact).where(matches).distinct()).scalars())
 
 
-def _read(connection: Connection, condition) -> list[Artifact]:  # type: ignore[no-untyped-def]
-    query = select(_artifacts.c.record).order_by(_artifacts.c.number.desc())
+def check(connection: Connection) -> tuple[dict[str, Artifact], list[tuple[str, str]]]:
+    """What the index can read, by id, and (id, what) of everything in it that is damaged. Never raises for damage."""
+    try:
+        answer = connection.execute(text("PRAGMA integrity_check")).scalars().all()
+        entries = connection.execute(select(_artifacts)).all()
+    except DatabaseError as error:
+        return {}, [("", f"the database is damaged: {error.orig}")]
+    problems = [("", f"the database is damaged: {line}") for line in answer if line != "ok"]
+    known = {}
+    for entry in entries:
+        try:
+            artifact = Artifact.model_validate_json(entry.record)
+        except ValueError:
+            problems.append((entry.id, "the index's record of it cannot be read"))
+            continue
+        columns = (entry.id, entry.key, entry.kind, entry.name)
+        if columns != (artifact.id, artifact.key, artifact.kind, artifact.name):
+            problems.append((entry.id, "the index's columns contradict its record"))
+        known[entry.id] = artifact
+    return known, problems
+
+
+def _read(connection: Connection, condition: ColumnElement[bool] | None, limit: int | None = None) -> list[Artifact]:
+    query = select(_artifacts.c.record).order_by(_artifacts.c.number.desc()).limit(limit)
     if condition is not None:
         query = query.where(condition)
     return [Artifact.model_validate_json(record) for record in connection.execute(query).scalars()]

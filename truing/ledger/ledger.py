@@ -9,8 +9,11 @@ Layout of its root (`.truing` unless said otherwise):
     store/                 what stages keep by content (reference log-probabilities, activations, answers)
 """
 
+import builtins
 import contextlib
+import difflib
 import functools
+import math
 import os
 import shutil
 import subprocess
@@ -22,10 +25,12 @@ from typing import Any
 
 import truing
 from truing.core.digest import canonical_json, digest, digest_file
-from truing.core.errors import InputError
+from truing.core.errors import InputError, RunError
 from truing.ledger import database
 from truing.ledger.artifacts import Artifact, File, Manifest, Parent, artifact_id, folder_of
 from truing.ledger.store import FileStore, sync_folder, write_durably
+
+__all__ = ["MANIFEST", "Artifact", "Ledger", "Parent", "code_version"]
 
 MANIFEST = "manifest.json"
 _SHORTEST_PREFIX = 4
@@ -48,7 +53,9 @@ class Ledger:
             for name in ("objects", "staging", "work", "store"):
                 (root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{root}: the ledger cannot be made here ({error.strerror}); name another with --ledger") from None
+            raise InputError(
+                f"{root}: the ledger cannot be made here ({error.strerror}); name another with --ledger"
+            ) from None
         return cls(root.resolve())
 
     def key(
@@ -83,35 +90,34 @@ class Ledger:
         config: Mapping[str, Any],
         parents: Sequence[Parent],
         seed: int | None,
-        metrics: Mapping[str, float | None | str] | None = None,
+        metrics: Mapping[str, float | str | None] | None = None,
         observation: bool = False,
         rows: Iterable[tuple[str, str]] = (),
     ) -> Artifact:
         """Make the files in `staging` an artifact: hash, flush, rename, then index, in this order.
 
-        A crash at any point leaves the whole artifact or none of it. The same content twice is one artifact.
+        A crash at any point leaves the whole artifact or none of it. The same content twice is one artifact; where its
+        folder was damaged since, the new files take its place. Raises `RunError` on a metric that is NaN or infinite
+        (say None where a value is unknown) and on a file that would hide the manifest.
         """
-        files = []
-        for path in sorted(path for path in staging.rglob("*") if path.is_file()):
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-            name_in = path.relative_to(staging).as_posix()
-            files.append(File(name=name_in, sha256=digest_file(path), size=path.stat().st_size))
+        for metric, value in (metrics or {}).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise RunError(f"{name}: the metric {metric!r} is {value}; an unknown metric is recorded as None")
         inputs: dict[str, Any] = {
-            "verb": verb, "verb_version": verb_version, "config": dict(config), "parents": tuple(parents), "seed": seed,
+            "verb": verb,
+            "verb_version": verb_version,
+            "config": dict(config),
+            "parents": tuple(parents),
+            "seed": seed,
         }
         key = None if observation else self.key(**inputs)
-        manifest = Manifest(kind=kind, name=name, files=tuple(files), metrics=dict(metrics or {}), key=key, **inputs)
+        files = _flush(staging, name)
+        manifest = Manifest(kind=kind, name=name, files=files, metrics=dict(metrics or {}), key=key, **inputs)
         artifact = Artifact(
             **dict(manifest), id=artifact_id(manifest), created=datetime.now(UTC), code_version=code_version()
         )
-        target = folder_of(self.root, artifact.id)
-        if not target.exists():
-            write_durably(staging / MANIFEST, canonical_json(manifest))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                staging.rename(target)
-            sync_folder(target.parent)
+        write_durably(staging / MANIFEST, canonical_json(manifest))
+        self._place(staging, artifact)
         with self._engine.begin() as connection:
             database.add(connection, artifact, rows)
         return artifact
@@ -129,24 +135,31 @@ class Ledger:
         if found:
             matches = ", ".join(f"{artifact.short} ({artifact.name})" for artifact in found[:5])
             raise InputError(f"{reference!r} could be {matches}; give more digits of the id")
-        names = ", ".join(sorted({artifact.name for artifact in known})) or "none yet"
-        raise InputError(f"the ledger has no artifact {reference!r}; names it knows: {names}")
+        names = sorted({artifact.name for artifact in known})
+        near = difflib.get_close_matches(reference, names, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else f"names it knows: {_listed(names)}"
+        raise InputError(f"the ledger has no artifact {reference!r}; {hint}")
 
     def folder(self, artifact: Artifact) -> Path:
         """The folder with the artifact's files."""
         return folder_of(self.root, artifact.id)
 
-    def list(self, kind: str | None = None) -> list[Artifact]:
-        """Artifacts (of a kind), newest first."""
+    def list(self, kind: str | None = None, limit: int | None = None) -> builtins.list[Artifact]:
+        """Artifacts (of a kind), or the newest `limit` of them; newest first."""
         with self._engine.connect() as connection:
-            return database.all_artifacts(connection, kind)
+            return database.all_artifacts(connection, kind, limit)
 
-    def rows(self, artifact: Artifact) -> "list[tuple[str, str]]":  # noqa: F821
+    def check_index(self) -> tuple[dict[str, Artifact], builtins.list[tuple[str, str]]]:
+        """The index's readable artifacts by id, and (id, what) of all that is damaged in it."""
+        with self._engine.connect() as connection:
+            return database.check(connection)
+
+    def rows(self, artifact: Artifact) -> builtins.list[tuple[str, str]]:
         """(id, sha256) of the rows that an artifact holds."""
         with self._engine.connect() as connection:
             return database.rows_of(connection, artifact.id)
 
-    def artifacts_with_row(self, reference: str) -> "list[Artifact]":  # noqa: F821
+    def artifacts_with_row(self, reference: str) -> builtins.list[Artifact]:
         """Artifacts that hold a row, named by its id or the beginning of its sha256."""
         with self._engine.connect() as connection:
             wanted = set(database.artifacts_with_row(connection, reference))
@@ -162,15 +175,71 @@ class Ledger:
         """Remove it once the step's artifact exists."""
         shutil.rmtree(self.root / "work" / key[:32], ignore_errors=True)
 
+    def _place(self, staging: Path, artifact: Artifact) -> None:
+        """Move the staged folder to its place. One that is there already stays if it is whole, else it is replaced."""
+        target = self.folder(artifact)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not self._intact(artifact):
+            target.rename(staging.with_name(f"{staging.name}-damaged"))
+            shutil.rmtree(staging.with_name(f"{staging.name}-damaged"))
+        try:
+            if not target.exists():
+                staging.rename(target)
+        except OSError:
+            # Another process placed the same content in the meantime: rename says "not empty", not "exists".
+            if not self._intact(artifact):
+                raise
+        sync_folder(target.parent)
+        sync_folder(target.parent.parent)
+
     def _complete(self, artifact: Artifact) -> bool:
+        """Whether every file is there in its full size: cheap, asked before each reuse. `verify` reads the bytes."""
         folder = self.folder(artifact)
-        return all((folder / file.name).is_file() for file in artifact.files)
+        return all(
+            (folder / file.name).is_file() and (folder / file.name).stat().st_size == file.size
+            for file in artifact.files
+        )
+
+    def _intact(self, artifact: Artifact) -> bool:
+        folder = self.folder(artifact)
+        manifest = folder / MANIFEST
+        return (
+            manifest.is_file()
+            and digest_file(manifest) == artifact.id
+            and self._complete(artifact)
+            and all(digest_file(folder / file.name) == file.sha256 for file in artifact.files)
+        )
+
+
+def _flush(staging: Path, name: str) -> tuple[File, ...]:
+    """Hash every staged file and flush it, and its folders, to the disk."""
+    if (staging / MANIFEST).exists():
+        raise RunError(f"{name}: a step may not write a file named {MANIFEST}; that is the ledger's own")
+    files = []
+    for path in sorted(staging.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+        elif path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            relative = path.relative_to(staging).as_posix()
+            files.append(File(name=relative, sha256=digest_file(path), size=path.stat().st_size))
+    return tuple(files)
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    """Names for a sentence; says how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest if names else "none yet"
 
 
 @functools.cache
 def code_version() -> str:
-    """truing's version and, in a checkout, the commit (with + where files differ from it). Recorded, never part of a key."""
+    """truing's version and, in a checkout, the commit (+ where files differ from it). Recorded, never part of a key."""
     here = Path(truing.__file__).parent
+    # Installed inside somebody's own repository (in its .venv, say), git would name that repository's commit.
+    if not (here.parent / ".git").exists():
+        return truing.__version__
     command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=12"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)

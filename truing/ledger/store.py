@@ -1,4 +1,4 @@
-"""Content-keyed bytes in files: what stages keep between runs. Each file carries its own hash, so that damage is noticed."""
+"""Content-keyed bytes in files: what stages keep between runs. Each file carries its own hash: damage is noticed."""
 
 import hashlib
 import os

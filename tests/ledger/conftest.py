@@ -1,0 +1,51 @@
+"""A fresh ledger, and a short way to commit an artifact to it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from truing.ledger.artifacts import Artifact, Parent
+from truing.ledger.ledger import Ledger
+
+
+class Make(Protocol):
+    """Commits one artifact; what is not said is the same each time."""
+
+    def __call__(
+        self,
+        content: str = "content",
+        *,
+        kind: str = "adapter",
+        name: str = "step",
+        config: Mapping[str, Any] | None = None,
+        parents: Sequence[Parent] = (),
+        seed: int | None = 0,
+        metrics: Mapping[str, float | str | None] | None = None,
+        observation: bool = False,
+        rows: Iterable[tuple[str, str]] = (),
+    ) -> Artifact: ...
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger.open(tmp_path / ".truing")
+
+
+@pytest.fixture
+def make(ledger: Ledger) -> Make:
+    def commit(content: str = "content", *, kind: str = "adapter", name: str = "step", **settings: Any) -> Artifact:
+        given = {"config": {}, "parents": [], "seed": 0, **settings}
+        given["config"] = given["config"] or {}
+        with ledger.begin() as staging:
+            (staging / "deep").mkdir()
+            (staging / "deep" / "weights.txt").write_text(content, encoding="utf-8")
+            return ledger.commit(staging, kind=kind, verb="make", verb_version=1, name=name, **given)
+
+    return commit
+
+
+def weights(ledger: Ledger, artifact: Artifact) -> Path:
+    """The one file that `make` writes."""
+    return ledger.folder(artifact) / "deep" / "weights.txt"
