@@ -1,4 +1,8 @@
-"""How often a judge agrees with people: sensitivity and specificity, with intervals."""
+"""How often a judge agrees with people: sensitivity and specificity, with intervals.
+
+It counts verdicts against labels; where labels come from, and whether they are right, it does not know. An answer of
+which the judge could not tell is counted apart and enters no share.
+"""
 
 from collections.abc import Iterable
 
@@ -8,7 +12,10 @@ from truing.core.statistics import Interval, wilson
 
 
 class JudgeAccuracy(Record):
-    """Counts against labels: hits and misses among positives, rejections and false alarms among negatives, and unknowns."""
+    """Counts against labels: hits and misses among positives, rejections and false alarms among negatives, unknowns.
+
+    `data` names the rows and says how far the judge is independent of them.
+    """
 
     data: str
     hits: int
@@ -18,19 +25,19 @@ class JudgeAccuracy(Record):
     unknown: int = 0
 
     @property
-    def sensitivity(self) -> float:
-        """The share of labelled positives that the judge calls positive."""
-        return self.hits / (self.hits + self.misses)
+    def sensitivity(self) -> float | None:
+        """The share of labelled positives that the judge calls positive; None where none is labelled."""
+        return _share(self.hits, self.misses)
 
     @property
-    def specificity(self) -> float:
-        """The share of labelled negatives that the judge calls negative."""
-        return self.rejections / (self.rejections + self.false_alarms)
+    def specificity(self) -> float | None:
+        """The share of labelled negatives that the judge calls negative; None where none is labelled."""
+        return _share(self.rejections, self.false_alarms)
 
     @property
-    def agreement(self) -> float:
-        """The share of judged rows on which judge and label agree."""
-        return (self.hits + self.rejections) / (self.hits + self.misses + self.rejections + self.false_alarms)
+    def agreement(self) -> float | None:
+        """The share of judged rows on which judge and label agree; None where no row was judged."""
+        return _share(self.hits + self.rejections, self.misses + self.false_alarms)
 
     def intervals(self) -> tuple[Interval, Interval]:
         """95% Wilson intervals of sensitivity and specificity."""
@@ -49,3 +56,7 @@ def validate_judge(judge: Judge, rows: Iterable[tuple[Conversation, str, bool]],
         else:
             counts["false_alarms" if value == 1.0 else "rejections"] += 1
     return JudgeAccuracy(data=data, **counts)
+
+
+def _share(right: int, wrong: int) -> float | None:
+    return right / (right + wrong) if right + wrong else None
