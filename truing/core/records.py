@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from truing.core.digest import digest
 
@@ -74,10 +74,10 @@ class Probe(Record):
 
 
 class Decoding(Record):
-    """How answers are drawn. Temperature 0 is greedy; `seed` and the prompt fix a sampled answer, whatever the batch."""
+    """How answers are drawn. Temperature 0 is greedy; seed and prompt fix a sampled answer, whatever the batch."""
 
-    temperature: float = 0.0
-    max_new_tokens: int = 48
+    temperature: float = Field(default=0.0, ge=0)
+    max_new_tokens: int = Field(default=48, ge=1)
     seed: int = 0
 
 
@@ -108,14 +108,14 @@ class Answer(Record):
 
 
 class Outcome(Record):
-    """What a judge says of one answer: `value` is 1.0 (yes), 0.0 (no), or None where it could not tell (never a "no")."""
+    """What a judge says of one answer: `value` is 1.0 (yes), 0.0 (no), or None where it cannot tell (never a "no")."""
 
     value: float | None
     reason: str = ""
 
 
 class ItemResult(Record):
-    """One measured item of an evaluation. `value` None means unknown; `cluster` groups items that are not independent."""
+    """One measured item of an evaluation. `value` None means unknown; items of one `cluster` are not independent."""
 
     task: str
     item: str

@@ -33,20 +33,25 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
-    """The exact p-value of McNemar's test (1947): under no difference, discordant pairs fall either way like a fair coin."""
+    """The exact p-value of McNemar's test (1947): with no difference, discordant pairs fall like a fair coin."""
     n, k = only_a + only_b, min(only_a, only_b)
-    tail = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
+    tail: float = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
     return min(1.0, 2 * tail)
 
 
 def cluster_bootstrap(
-    values: Sequence[float], clusters: Sequence[Hashable], *, seed: int = 0, resamples: int = 10_000, confidence: float = 0.95
+    values: Sequence[float],
+    clusters: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    resamples: int = 10_000,
+    confidence: float = 0.95,
 ) -> Interval:
     """The percentile interval of a mean when items within a cluster are not independent: whole clusters are resampled.
 
     Give paired differences to compare two systems on the same items. With fewer than two clusters nothing is known
-    about the spread: (−∞, ∞). Percentile, since it respects bounds and is transparent; near-nominal from about 30 clusters on.
-    (Cameron, Gelbach and Miller 2008, "Bootstrap-based improvements for inference with clustered errors".)
+    about the spread: (−∞, ∞). Percentile, since it respects bounds and is transparent; near-nominal from about 30
+    clusters on (Cameron, Gelbach and Miller 2008, "Bootstrap-based improvements for inference with clustered errors").
     """
     sums, sizes = _by_cluster(values, clusters)
     count = len(sums)
@@ -67,8 +72,11 @@ def cluster_bootstrap(
 def sign_flip_test(
     differences: Sequence[float], clusters: Sequence[Hashable], *, seed: int = 0, resamples: int = 10_000
 ) -> float:
-    """The p-value of a paired permutation test: under no difference, each cluster's differences could as well carry the other
-    sign. The observed signs count as one of the draws, so p is never 0 (Phipson and Smyth 2010)."""
+    """The p-value of a paired permutation test.
+
+    With no difference, each cluster's differences could as well carry the other sign. The observed signs count as one
+    of the draws, so p is never 0 (Phipson and Smyth 2010).
+    """
     sums, _ = _by_cluster(differences, clusters)
     observed = abs(sums.sum())
     random = np.random.default_rng(seed)
@@ -115,8 +123,8 @@ def _by_cluster(
     places = np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters], dtype=np.int64)
     array = np.asarray(values, dtype=float)
     return (
-        np.bincount(places, weights=array, minlength=len(numbers)),
-        np.bincount(places, minlength=len(numbers)).astype(float),
+        np.bincount(places, weights=array, minlength=len(numbers)).astype(np.float64),
+        np.bincount(places, minlength=len(numbers)).astype(np.float64),
     )
 
 

@@ -1,6 +1,5 @@
 """The table of formats. A new format is one file beside these, with `NAME`, `recognises`, `parse` and `write`."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from truing.core.errors import InputError
 from truing.core.records import Comparison
 from truing.data import native, trl
-from truing.data.validate import BadRow, read_comparisons
+from truing.data.validate import BadRow, RowError, read_comparisons, read_rows
 
 
 @dataclass(frozen=True)
@@ -21,25 +20,23 @@ class Format:
     write: Callable[[Comparison], str]
 
 
-FORMATS = {module.NAME: Format(module.recognises, module.parse, module.write) for module in (native, trl)}
+FORMATS: dict[str, Format] = {
+    module.NAME: Format(module.recognises, module.parse, module.write) for module in (native, trl)
+}
 
 
 def detect(path: Path) -> str:
-    """The format of a file, told by its first row that is a JSON object. Raises `InputError` if no format knows it."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError:
-                    continue
-                if isinstance(row, dict):
-                    for name, candidate in FORMATS.items():
-                        if candidate.recognises(row):
-                            return name
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    raise InputError(f"{path}: no row looks like a known format; name it with --format {'|'.join(FORMATS)}")
+    """The format of a file, told by the first row that one of them recognises. Raises `InputError` if there is none."""
+    first = None
+    for line, row in read_rows(path):
+        if isinstance(row, dict):
+            for name, candidate in FORMATS.items():
+                if candidate.recognises(row):
+                    return name
+        first = first or f"line {line}: " + (str(row) if isinstance(row, RowError) else f"keys {', '.join(row)}")
+    if first is None:
+        raise InputError(f"{path}: the file is empty")
+    raise InputError(f"{path}: no row looks like a known format ({first}); name it with --format {'|'.join(FORMATS)}")
 
 
 def load(path: Path, format_name: str | None = None) -> tuple[list[Comparison], list[BadRow]]:

@@ -1,7 +1,7 @@
 """truing's own form of comparisons and probes: JSON Lines with one record a line, every key named.
 
-`prompt` is a list of messages, or a string for one user turn. Annotator, shown side, strength, ties and the rest are kept
-(see `truing.core.records.Comparison`), so that export and import lose nothing.
+`prompt` is a list of messages, or a string for one user turn. Annotator, shown side, strength, ties and the rest are
+kept (see `truing.core.records.Comparison`), so that export and import lose nothing.
 """
 
 import json
@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from truing.core.errors import InputError
-from truing.core.records import Comparison, Message, Probe
-from truing.data.validate import RowError, messages, text
+from truing.core.records import Comparison, Message, Probe, Record
+from truing.data.validate import RowError, check_prompt, check_strings, messages, read_rows, text, unique
 
 NAME = "native"
 
@@ -31,10 +31,14 @@ def parse(row: dict[str, Any], fallback_id: str) -> Comparison:
     try:
         return Comparison.model_validate({"id": fallback_id, **row, "prompt": prompt_of(row["prompt"])})
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        known = f"; known keys are {', '.join(Comparison.model_fields)}" if problem["type"] == "extra_forbidden" else ""
-        raise RowError(f"{where!r}: {problem['msg']}{known}") from None
+        raise _row_error(error, Comparison) from None
+
+
+def _row_error(error: ValidationError, record: type[Record]) -> RowError:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    known = f"; known keys are {', '.join(record.model_fields)}" if problem["type"] == "extra_forbidden" else ""
+    return RowError(f"{where!r}: {problem['msg']}{known}")
 
 
 def prompt_of(value: object) -> tuple[Message, ...]:
@@ -51,10 +55,26 @@ def write(comparison: Comparison) -> str:
 def read_probes(path: Path) -> list[Probe]:
     """Probes from JSON Lines. Raises `InputError` naming the file and line of the first bad row."""
     probes = []
-    for line, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    first_line_of: dict[str, int] = {}
+    for line, row in read_rows(path):
         try:
-            row = json.loads(raw)
-            probes.append(Probe.model_validate({**row, "prompt": prompt_of(row["prompt"])}))
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}, line {line}: not a probe ({str(error).splitlines()[0]})") from None
+            if isinstance(row, RowError):
+                raise row
+            probe = _probe(row)
+            unique(probe.id, line, first_line_of)
+        except RowError as error:
+            raise InputError(f"{path}, line {line}: not a probe: {error}") from None
+        probes.append(probe)
     return probes
+
+
+def _probe(row: dict[str, Any]) -> Probe:
+    if "prompt" not in row:
+        raise RowError("the key 'prompt' is missing")
+    try:
+        probe = Probe.model_validate({**row, "prompt": prompt_of(row["prompt"])})
+    except ValidationError as error:
+        raise _row_error(error, Probe) from None
+    check_prompt(probe.prompt)
+    check_strings(probe)
+    return probe

@@ -1,8 +1,8 @@
 """Is a probe a paraphrase of something that training sees? Four checks, from strict to fuzzy.
 
 topics: shared labels. frames: shared first three words. n-grams: the largest Jaccard similarity of word trigrams.
-embedding: the largest cosine similarity of sentence embeddings (all-MiniLM-L6-v2, Apache-2.0; Reimers and Gurevych 2019,
-arXiv:1908.10084), which comes with a package of the Python registry and is read from its files without importing it.
+embedding: the largest cosine similarity of sentence embeddings (all-MiniLM-L6-v2, Apache-2.0; Reimers and Gurevych
+2019, arXiv:1908.10084), which comes with a package of the Python registry; its files are read, its code is not run.
 A prompt's last user turn is what is compared.
 """
 
@@ -74,7 +74,8 @@ def _last(prompt: Conversation) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9']+", text.lower().replace("’", "'"))
+    """Words of any script. A text without one (signs, pictures) counts as one word: itself."""
+    return re.findall(r"[\w']+", text.lower().replace("’", "'")) or [text.strip()]
 
 
 def _trigram_similarity(probes: Sequence[str], training: Sequence[str]) -> NDArray[np.float64]:
@@ -93,12 +94,15 @@ def _trigram_similarity(probes: Sequence[str], training: Sequence[str]) -> NDArr
 
 
 def _nearest(similarity: NDArray[np.floating], probes: Sequence[str], training: Sequence[str]) -> Nearest:
-    row, column = np.unravel_index(int(similarity.argmax()), similarity.shape)
+    row, column = divmod(int(similarity.argmax()), similarity.shape[1])
     return Nearest(probe=probes[row], training=training[column], similarity=round(float(similarity[row, column]), 4))
 
 
 def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-    """[texts, 384] sentence embeddings of length 1: the mean of the last layer over a text's tokens."""
+    """[texts, 384] sentence embeddings of length 1: the mean of the last layer over a text's tokens.
+
+    The model reads at most 512 tokens: a longer text is compared by its beginning.
+    """
     import torch
     from transformers import AutoModel, AutoTokenizer
 
@@ -109,7 +113,13 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
     with torch.no_grad():
         for start in range(0, len(order), _BATCH):
             numbers = order[start : start + _BATCH]
-            batch = tokenizer([texts[number] for number in numbers], padding=True, truncation=False, return_tensors="pt")
+            batch = tokenizer(
+                [texts[number] for number in numbers],
+                padding=True,
+                truncation=True,
+                max_length=model.config.max_position_embeddings,
+                return_tensors="pt",
+            )
             weight = batch["attention_mask"][..., None].float()
             mean = (model(**batch).last_hidden_state * weight).sum(1) / weight.sum(1)
             result[numbers] = torch.nn.functional.normalize(mean, dim=-1).numpy()

@@ -9,7 +9,7 @@ from truing.core.records import Comparison, Record
 
 
 class DataStatistics(Record):
-    """Lengths are in words. `chosen_longer` is the share of rows whose chosen answer has more words (a tie counts half).
+    """Lengths are in words. `chosen_longer` is the share of rows whose chosen answer has more (a tie counts half).
 
     `length_correlation` is the point-biserial correlation, over all 2n answers, between being the chosen one and the
     length in words: 0 where length says nothing, 1 where it says all. None where it is not defined.
@@ -36,7 +36,7 @@ def describe(rows: Sequence[Comparison]) -> DataStatistics:
     return DataStatistics(
         rows=len(rows),
         groups=dict(sorted(Counter(row.group or "(none)" for row in rows).items())),
-        topics=len({row.topic for row in rows}),
+        topics=len({row.topic for row in rows if row.topic}),
         multi_turn=sum(sum(turn.role == "user" for turn in row.prompt) > 1 for row in rows),
         ties=sum(row.tie for row in rows),
         annotators=len({row.annotator for row in rows if row.annotator}),

@@ -1,7 +1,8 @@
 """The preference form of TRL and Hugging Face, conversational: `prompt`, `chosen` and `rejected` are lists of messages.
 
 Read: with an explicit prompt, answers are one assistant message each; with an implicit prompt, both dialogues
-hold the same turns but for the last. Written: explicit prompt. What that form cannot say (annotator, strength, …) is not written.
+hold the same turns but for the last. Written: explicit prompt. What that form cannot say (annotator, strength, …) is
+not written.
 """
 
 import json
@@ -34,11 +35,16 @@ def parse(row: dict[str, Any], fallback_id: str) -> Comparison:
     else:
         prompt = chosen[:-1]
         if rejected[:-1] != prompt:
-            raise RowError("'chosen' and 'rejected' do not share their context; the turns before the last must be equal")
+            raise RowError(
+                "'chosen' and 'rejected' do not share their context; the turns before the last must be equal"
+            )
         if not prompt:
             raise RowError("there is no prompt: neither a key 'prompt' nor turns before the answers")
+    row_id = row.get("id", fallback_id)
+    if not isinstance(row_id, str | int) or isinstance(row_id, bool):
+        raise RowError(f"'id' must be a string or a whole number, found {row_id!r}")
     return Comparison(
-        id=str(row.get("id", fallback_id)),
+        id=str(row_id),
         prompt=prompt,
         chosen=_answer(chosen[-1], "chosen"),
         rejected=_answer(rejected[-1], "rejected"),

@@ -1,4 +1,4 @@
-"""Two systems on the same items: paired differences with intervals, tests, and a verdict that may be "not enough evidence".
+"""Two systems on the same items: paired differences, intervals, tests, a verdict that may be "not enough evidence".
 
 Items are joined by (task, item). An item that is unknown on either side is left out of the difference, and counted.
 """
@@ -36,8 +36,11 @@ class Side(Record):
 
 
 class MetricComparison(Record):
-    """Baseline against candidate on one metric. `difference` is candidate − baseline over the n items known on both sides;
-    `adjusted_p` is Holm's over all metrics compared; `detectable` the smallest difference the sample would have shown (80% power)."""
+    """Baseline against candidate on one metric.
+
+    `difference` is candidate − baseline over the n items known on both sides; `adjusted_p` is Holm's over all metrics
+    compared; `detectable` the smallest difference that the sample would have shown (80% power).
+    """
 
     task: str
     title: str
@@ -65,7 +68,7 @@ def compare(
 ) -> list[MetricComparison]:
     """Compare on every metric that both sides measured. `margins` says, per metric, how much worse is still no worse.
 
-    Raises `InputError` where the two sides did not measure the same items.
+    Raises `InputError` where the two sides did not measure the same items, or an item has another prompt.
     """
     sides = [_by_task(baseline), _by_task(candidate)]
     results = []
@@ -74,16 +77,21 @@ def compare(
         if set(ours) != set(theirs):
             odd = sorted(set(ours) ^ set(theirs))
             raise InputError(
-                f"{metric.task}: {len(odd)} items were measured on one side only (for example {odd[0]!r}); evaluate both on the same items"
+                f"{metric.task}: {len(odd)} items were measured on one side only (for example {odd[0]!r}); "
+                "evaluate both on the same items"
+            )
+        changed = sorted(item for item in ours if ours[item].prompt != theirs[item].prompt)
+        if changed:
+            raise InputError(
+                f"{metric.task}: {len(changed)} items have another prompt on each side (for example {changed[0]!r}); "
+                "evaluate both on the same items"
             )
         if ours:
             results.append(_compare_metric(metric, ours, theirs, seed))
     adjusted = holm([result.p for result in results])
     margins = margins or {}
     return [
-        result.model_copy(
-            update={"adjusted_p": p, "verdict": _verdict(result, p, margins.get(result.task, 0.0))}
-        )
+        result.model_copy(update={"adjusted_p": p, "verdict": _verdict(result, p, margins.get(result.task, 0.0))})
         for result, p in zip(results, adjusted, strict=True)
     ]
 
@@ -125,15 +133,19 @@ def _compare_metric(
 
 
 def side(items: Sequence[ItemResult], metric: Metric, seed: int = 0) -> Side:
-    """The mean and its interval: of a share, the wider of Wilson's and the cluster bootstrap's on each side (Wilson's is right
-    at 0 and 1, where resampling knows no spread; the bootstrap where items of a cluster go together)."""
+    """The mean and its interval: of a share, the wider of Wilson's and the cluster bootstrap's on each side.
+
+    Wilson's is right at 0 and 1, where resampling knows no spread; the bootstrap where items of a cluster go together.
+    """
     known = [(item.value, item.cluster) for item in items if item.value is not None]
     values = [value for value, _ in known]
     interval = cluster_bootstrap(values, [cluster for _, cluster in known], seed=seed) if known else None
     if metric.unit == "share":
         score = wilson(sum(values), len(values))
-        interval = score if interval is None else Interval(
-            min(score.low, max(0.0, interval.low)), max(score.high, min(1.0, interval.high))
+        interval = (
+            score
+            if interval is None
+            else Interval(min(score.low, max(0.0, interval.low)), max(score.high, min(1.0, interval.high)))
         )
     low, high = interval or (-math.inf, math.inf)
     return Side(
@@ -145,9 +157,7 @@ def side(items: Sequence[ItemResult], metric: Metric, seed: int = 0) -> Side:
     )
 
 
-def _p_value(
-    known: list[tuple[float, float, str]], differences: list[float], clusters: list[str], seed: int
-) -> float:
+def _p_value(known: list[tuple[float, float, str]], differences: list[float], clusters: list[str], seed: int) -> float:
     """Exact McNemar for yes-or-no items that are each their own cluster; otherwise the sign-flip test over clusters."""
     if not known:
         return 1.0
@@ -158,7 +168,7 @@ def _p_value(
 
 
 def _verdict(result: MetricComparison, p: float, margin: float) -> Verdict:
-    """Better or worse need both the interval and the adjusted test; no worse needs the interval to lie within the margin."""
+    """Better and worse need both the interval and the adjusted test; no worse an interval within the margin."""
     if result.difference is None:
         return "not enough evidence"
     sign = 1 if result.better == "higher" else -1

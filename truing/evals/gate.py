@@ -3,11 +3,12 @@
 Exit codes: 0 all rules hold · 1 a rule is broken · 4 not enough evidence for one, and none broken.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from truing.core.config import Config
 from truing.core.errors import InputError
@@ -19,10 +20,10 @@ EXIT_CODES: dict[Status, int] = {"holds": 0, "broken": 1, "not enough evidence":
 
 
 class GateRule(Config):
-    """One condition on one metric.
+    """What must hold of one metric: at least one condition.
 
-    `require` speaks of the difference to the baseline ("no worse" allows `margin`); `at_least` of the candidate's lower 95%
-    bound, `at_most` of its upper one.
+    `require` speaks of the difference to the baseline ("no worse" allows `margin`); `at_least` of the candidate's lower
+    95% bound, `at_most` of its upper one.
     """
 
     metric: str
@@ -31,16 +32,35 @@ class GateRule(Config):
     at_least: float | None = None
     at_most: float | None = None
 
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> "GateRule":
+        if self.require is None and self.at_least is None and self.at_most is None:
+            raise ValueError(f"the rule about {self.metric} asks for nothing; give it require, at_least or at_most")
+        if self.margin and self.require is None:
+            raise ValueError(f"the rule about {self.metric} has a margin, which means nothing without require")
+        return self
+
 
 class GateConfig(Config):
-    """The rules. More unknown items than `max_unknown` (a share) on a metric are never enough evidence."""
+    """The rules: several may speak of one metric, but only one of them of its difference to the baseline.
+
+    More unknown items than `max_unknown` (a share) on a metric are never enough evidence.
+    """
 
     rule: tuple[GateRule, ...] = Field(min_length=1)
     max_unknown: float = Field(0.02, ge=0, le=1)
 
+    @model_validator(mode="after")
+    def _one_margin_a_metric(self) -> "GateConfig":
+        relative = Counter(rule.metric for rule in self.rule if rule.require is not None)
+        for metric, count in relative.items():
+            if count > 1:
+                raise ValueError(f"{count} rules about {metric} have require; keep one, since a metric has one margin")
+        return self
+
     def margins(self) -> dict[str, float]:
         """Each metric's margin for "no worse"."""
-        return {rule.metric: rule.margin for rule in self.rule}
+        return {rule.metric: rule.margin for rule in self.rule if rule.require is not None}
 
 
 class RuleResult(Record):
@@ -69,10 +89,14 @@ def decide(comparisons: Sequence[MetricComparison], config: GateConfig) -> GateR
     results = []
     for rule in config.rule:
         if rule.metric not in by_task:
-            raise InputError(f"gate: the metric {rule.metric!r} was not measured; there are {', '.join(sorted(by_task))}")
+            raise InputError(
+                f"gate: the metric {rule.metric!r} was not measured; there are {', '.join(sorted(by_task))}"
+            )
         results.append(_decide_rule(rule, by_task[rule.metric], config.max_unknown))
     statuses = {result.status for result in results}
-    status: Status = "broken" if "broken" in statuses else "not enough evidence" if len(statuses) > 1 else statuses.pop()
+    status: Status = (
+        "broken" if "broken" in statuses else "not enough evidence" if len(statuses) > 1 else statuses.pop()
+    )
     return GateReport(status=status, results=tuple(results))
 
 
@@ -86,7 +110,7 @@ def _decide_rule(rule: GateRule, comparison: MetricComparison, max_unknown: floa
     status: Status = (
         "broken" if "broken" in statuses else "not enough evidence" if "not enough evidence" in statuses else "holds"
     )
-    sentence = "; ".join(sentence for _, sentence in parts) or "the rule asks for nothing"
+    sentence = "; ".join(sentence for _, sentence in parts)
     return RuleResult(metric=rule.metric, status=status, sentence=sentence)
 
 
@@ -103,7 +127,7 @@ def _relative(rule: GateRule, comparison: MetricComparison) -> tuple[Status, str
 
 
 def _low(rule: GateRule, comparison: MetricComparison) -> tuple[Status, str] | None:
-    """The lower bound must reach `at_least`; below it, the rule is broken only once the upper bound is below as well."""
+    """The lower bound must reach `at_least`; the rule is broken only once the upper bound is below it as well."""
     if rule.at_least is None:
         return None
     low, high = comparison.candidate.low, comparison.candidate.high

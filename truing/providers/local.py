@@ -1,6 +1,7 @@
 """A local system: a trunk with (or without) an adapter, as a `Sampler` and a `Scorer`.
 
-Several systems may share one trunk: each call puts its own adapter into use and puts things back.
+Several systems may share one trunk: each puts its own adapter into use only while it computes, and puts things back
+before it yields. So systems may be read in turns, and an iterator may be left unfinished.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from truing.engine.trunk import Trunk
 class LocalSystem:
     """`adapter` is the name of an adapter that the trunk holds, `first_layer` the lowest layer that it changes.
 
-    With a `store`, hidden states below `first_layer` are kept by content: another adapter on the same trunk reads them back.
+    With a `store`, hidden states below `first_layer` are kept by content: another adapter on the trunk reads them back.
     """
 
     def __init__(
@@ -41,24 +42,34 @@ class LocalSystem:
     def sample(self, prompts: Sequence[Conversation], decoding: Decoding) -> Iterator[tuple[int, Answer]]:
         """Answers as they finish: (index of the prompt, answer)."""
         ids = [self.chat.prompt_ids(prompt) for prompt in prompts]
-        with use_adapter(self.trunk, self.adapter):
-            for number, made in generate(self.trunk, ids, decoding, self.chat.end_id):
-                yield number, Answer(
+        answers = generate(self.trunk, ids, decoding, self.chat.end_id)
+        while True:
+            with use_adapter(self.trunk, self.adapter):
+                number, made = next(answers, (-1, None))
+            if made is None:
+                return
+            yield (
+                number,
+                Answer(
                     text=self.chat.text(made.ids),
                     token_ids=made.ids,
                     logprobs=made.logprobs,
                     finished=made.finished,
                     least_gap=made.least_gap,
-                )
+                ),
+            )
 
     def score(self, rows: Sequence[tuple[Conversation, str]]) -> Iterator[tuple[int, list[float]]]:
         """(index, per-token log-probabilities in nats, end of turn included), in order; shared prefixes cost once."""
         forest = build_forest([self.chat.sequence(prompt, answer) for prompt, answer in rows])
-        with torch.no_grad(), use_adapter(self.trunk, self.adapter):
-            *_, below = lower_states(self.trunk, forest, self.first_layer, self.store)
-            assert isinstance(below, torch.Tensor)
-            for part in batches(forest, range(len(rows)), TOKENS_AT_ONCE):
-                piece = forest.select(part)
-                states = below[torch.from_numpy(piece.source)]
-                logprobs = score_forest(self.trunk, piece, states, self.first_layer)
-                yield from zip(part, logprobs.lists(), strict=True)
+        # Below layer 0 there is only the embedding's look-up, which is not worth keeping.
+        store = self.store if self.first_layer else None
+        with use_adapter(self.trunk, self.adapter):
+            *_, below = lower_states(self.trunk, forest, self.first_layer, store)
+        assert isinstance(below, torch.Tensor)
+        for part in batches(forest, range(len(rows)), TOKENS_AT_ONCE):
+            piece = forest.select(part)
+            states = below[torch.from_numpy(piece.source)]
+            with torch.no_grad(), use_adapter(self.trunk, self.adapter):
+                scores = score_forest(self.trunk, piece, states, self.first_layer).lists()
+            yield from zip(part, scores, strict=True)

@@ -1,7 +1,7 @@
 """Answers and scores kept by content: a killed evaluation goes on where it was, and nothing is computed twice.
 
-The key holds everything that an answer depends on: the system's identity (weights, dtype, adapter, template), the prompt, the
-decoding, and for equal prompts which of them it is. Only for systems that are deterministic given these.
+The key holds everything that an answer depends on: the system's identity (weights, dtype, adapter, template), the
+prompt, the decoding, and for equal prompts which of them it is. Only for systems that are deterministic given these.
 """
 
 import json
@@ -33,7 +33,7 @@ class Stored:
                 missing.append(number)
             else:
                 yield number, Answer.model_validate_json(kept)
-        # A missing answer's randomness depends on how often its prompt came before, so equal prompts are drawn together.
+        # A missing answer's randomness depends on how often its prompt came before: equal prompts are drawn together.
         wanted = set(missing)
         redrawn = {prompts[number] for number in missing}
         numbers = [number for number, prompt in enumerate(prompts) if prompt in redrawn]

@@ -1,1 +1,1 @@
-"""Evaluation tasks, one file each. A task turns probes into item results; the table of tasks is `truing.evals.run.TASKS`."""
+"""Evaluation tasks, one file each. A task turns probes into item results; `truing.evals.run` says which there are."""

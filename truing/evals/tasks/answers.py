@@ -1,6 +1,6 @@
 """Tasks that judge answers: refusal of harmful requests, over-refusal of their benign twins, honesty, needless doubt.
 
-Each samples one greedy answer a probe and asks a judge. An answer that the judge cannot read is unknown (None), never a no.
+Each samples one answer a probe and asks a judge. An answer that the judge cannot read is unknown (None), never a no.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from truing.core.records import Decoding, ItemResult, Probe
 
 @dataclass(frozen=True)
 class AnswerTask:
-    """Judge the answers to the probes of one group.."""
+    """Judge the answers to the probes of one group."""
 
     name: str
     group: str
@@ -27,7 +27,7 @@ class AnswerTask:
             yield ItemResult(
                 task=self.name,
                 item=probe.id,
-                cluster=probe.topic,
+                cluster=probe.topic or probe.id,
                 value=outcome.value,
                 reason=outcome.reason,
                 prompt=probe.prompt[-1].content,

@@ -1,0 +1,218 @@
+"""Intervals and tests against scipy, enumeration, simulation, and the assumption that each would break under."""
+
+import itertools
+import math
+from random import Random
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from truing.core.statistics import (
+    cluster_bootstrap,
+    holm,
+    mcnemar_exact,
+    sign_flip_test,
+    smallest_detectable_effect,
+    wilson,
+)
+
+DRAWS = 10_000
+shares = st.floats(0, 1)
+
+
+def clustered(random: np.random.Generator, clusters: int, size: int, mean: float = 0.0) -> tuple[NDArray, list[int]]:
+    """Items whose clusters share half of their variance (intraclass correlation ½), which is 2 in all."""
+    values = mean + np.repeat(random.normal(size=clusters), size) + random.normal(size=clusters * size)
+    return values, [number // size for number in range(clusters * size)]
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+@pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (0, 40), (40, 40), (1, 3), (7, 40), (813, 1000)])
+def test_wilson_is_scipys(successes: int, n: int, confidence: float) -> None:
+    peer = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    assert wilson(successes, n, confidence) == pytest.approx((peer.low, peer.high), abs=1e-12)
+
+
+def test_wilson_of_nothing_knows_nothing() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+@given(n=st.integers(1, 500), share=shares)
+def test_wilson_holds_the_share_inside_0_and_1_and_mirrors(n: int, share: float) -> None:
+    successes = round(share * n)
+    low, high = wilson(successes, n)
+    assert 0 <= low <= successes / n <= high <= 1
+    assert wilson(n - successes, n) == pytest.approx((1 - high, 1 - low), abs=1e-12)
+
+
+def test_wilson_covers_what_it_says_and_the_normal_interval_does_not() -> None:
+    """The exact coverage at p = 0.02, n = 50, summed over all outcomes; Wald's interval is the negative control."""
+    n, p = 50, 0.02
+    weights = stats.binom.pmf(np.arange(n + 1), n, p)
+    ours = sum(weight for k, weight in enumerate(weights) if wilson(k, n).low <= p <= wilson(k, n).high)
+    z = NormalDist().inv_cdf(0.975)
+    wald = sum(w for k, w in enumerate(weights) if abs(k / n - p) <= z * math.sqrt(k / n * (1 - k / n) / n))
+    assert ours > 0.92
+    assert wald < 0.70
+
+
+@pytest.mark.parametrize(("a", "b"), [(0, 1), (1, 0), (0, 5), (5, 5), (3, 12), (12, 3), (40, 61), (700, 900)])
+def test_mcnemar_is_the_two_sided_binomial_test(a: int, b: int) -> None:
+    assert mcnemar_exact(a, b) == pytest.approx(stats.binomtest(a, a + b).pvalue, rel=1e-9)
+
+
+def test_mcnemar_without_discordant_pairs_shows_nothing() -> None:
+    assert mcnemar_exact(0, 0) == 1.0
+
+
+def test_with_two_clusters_the_bootstrap_is_its_closed_form() -> None:
+    """Of the four equally likely resamples the means are a, b, and twice that of all items, 3/4."""
+    values, clusters = [0.0, 1.0, 1.0, 1.0], ["a", "b", "b", "b"]
+    assert cluster_bootstrap(values, clusters) == (0.0, 1.0)
+    assert cluster_bootstrap(values, clusters, confidence=0.4) == (0.75, 0.75)
+
+
+@pytest.mark.parametrize(("values", "clusters"), [([], []), ([1.0], ["a"]), ([0.0, 1.0, 1.0], ["a"] * 3)])
+def test_fewer_than_two_clusters_say_nothing_about_the_spread(values: list[float], clusters: list[str]) -> None:
+    assert cluster_bootstrap(values, clusters) == (-math.inf, math.inf)
+    assert smallest_detectable_effect(values, clusters) == math.inf
+    assert sign_flip_test(values, clusters, resamples=100) == 1.0
+
+
+def test_labels_must_match_values() -> None:
+    with pytest.raises(ValueError, match="2 values for 1 cluster labels"):
+        cluster_bootstrap([1.0, 2.0], ["a"])
+
+
+def test_singleton_clusters_are_the_ordinary_bootstrap() -> None:
+    """Draw for draw (the same stream of numbers), and so near to the normal theory of a mean."""
+    values = np.random.default_rng(1).normal(size=80)
+    low, high = cluster_bootstrap(values, range(80), seed=5)
+    drawn = np.random.default_rng(5).integers(0, 80, size=(DRAWS, 80))
+    assert (low, high) == pytest.approx(tuple(np.quantile(values[drawn].mean(1), [0.025, 0.975])), abs=1e-12)
+    theory = 2 * 1.96 * values.std() / math.sqrt(80)
+    assert high - low == pytest.approx(theory, rel=0.05)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    items=st.lists(st.tuples(st.floats(-9, 9), st.integers(0, 4)), min_size=2, max_size=30),
+    shift=st.floats(-5, 5),
+    scale=st.floats(0.1, 9),
+)
+def test_the_bootstrap_moves_with_its_data(items: list[tuple[float, int]], shift: float, scale: float) -> None:
+    values, clusters = np.array([value for value, _ in items]), [cluster for _, cluster in items]
+    low, high = cluster_bootstrap(values, clusters, resamples=200)
+    renamed = [f"topic {cluster}" for cluster in clusters]
+    for changed, expected in (
+        (shift + scale * values, (shift + scale * low, shift + scale * high)),
+        (-values, (-high, -low)),
+    ):
+        assert cluster_bootstrap(changed, renamed, resamples=200) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_bootstrap_covers_clustered_data_and_resampling_items_does_not() -> None:
+    """Nominal 95% over 400 data sets of 40 clusters of 8. Items taken as independent: the negative control."""
+    random = np.random.default_rng(2)
+    covered = {"clusters": 0, "items": 0}
+    width = {"clusters": 0.0, "items": 0.0}
+    for _ in range(400):
+        values, clusters = clustered(random, 40, 8, mean=0.3)
+        for unit, labels in (("clusters", clusters), ("items", range(320))):
+            low, high = cluster_bootstrap(values, labels, resamples=300, seed=int(random.integers(1 << 30)))
+            covered[unit] += low <= 0.3 <= high
+            width[unit] += high - low
+    assert 0.91 <= covered["clusters"] / 400 <= 0.97
+    assert covered["items"] / 400 < 0.75
+    assert width["clusters"] / width["items"] == pytest.approx(math.sqrt(1 + 7 * 0.5), rel=0.06)  # the design effect
+
+
+@pytest.mark.parametrize(
+    "differences", [[1.0, 1, 1, 1, 1, 1], [0.3, -0.2, 0.9, 0.4, -0.1, 0.7], [1.0, -1, 0, 2, 0, -1]]
+)
+def test_the_sign_flip_test_is_near_the_enumeration_of_all_signs(differences: list[float]) -> None:
+    sums = np.array(differences)
+    flipped = [abs(np.dot(signs, sums)) for signs in itertools.product((-1, 1), repeat=6)]
+    exact = float(np.mean([value >= abs(sums.sum()) - 1e-9 for value in flipped]))
+    p = sign_flip_test(differences, range(6), seed=3)
+    assert abs(p - exact) < 4 * math.sqrt(exact * (1 - exact) / DRAWS) + 1 / DRAWS
+    assert p == sign_flip_test([-value for value in differences], range(6), seed=3)
+    assert p == sign_flip_test([5 * value for value in differences], range(6), seed=3)
+
+
+def test_the_sign_flip_test_is_uniform_under_the_null_and_flipping_items_is_not() -> None:
+    """Clusters with correlated items and no effect. Flipping every item apart, the negative control, cries wolf."""
+    random = np.random.default_rng(4)
+    by_cluster, by_item = [], []
+    for _ in range(300):
+        values, clusters = clustered(random, 20, 5)
+        seed = int(random.integers(1 << 30))
+        by_cluster.append(sign_flip_test(values, clusters, resamples=199, seed=seed))
+        by_item.append(sign_flip_test(values, range(100), resamples=199, seed=seed))
+    assert stats.kstest(by_cluster, "uniform").pvalue > 0.01
+    assert np.mean(np.array(by_cluster) <= 0.05) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(np.array(by_item) <= 0.05) > 0.15
+
+
+def test_the_sign_flip_test_never_says_0_and_sees_a_clear_effect() -> None:
+    assert sign_flip_test([1.0] * 40, range(40), resamples=999) == 1 / 1000
+    assert sign_flip_test([0.0] * 40, range(40), resamples=999) == 1.0
+
+
+def test_the_smallest_detectable_effect_of_singletons_is_the_normal_formula() -> None:
+    values = np.random.default_rng(6).normal(size=50)
+    normal = NormalDist()
+    for alpha, power in ((0.05, 0.8), (0.01, 0.9)):
+        formula = (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) * values.std(ddof=1) / math.sqrt(50)
+        assert smallest_detectable_effect(values, range(50), alpha=alpha, power=power) == pytest.approx(formula)
+
+
+def test_copies_within_a_cluster_add_no_evidence_and_copies_as_clusters_seem_to() -> None:
+    values = np.random.default_rng(7).normal(size=50)
+    once = smallest_detectable_effect(values, range(50))
+    copies = np.repeat(values, 4)
+    assert smallest_detectable_effect(copies, np.repeat(np.arange(50), 4)) == pytest.approx(once)
+    assert smallest_detectable_effect(copies, range(200)) == pytest.approx(once / 2, rel=0.02)
+
+
+def test_an_effect_of_the_detectable_size_is_found_with_the_stated_power() -> None:
+    random = np.random.default_rng(8)
+    sample = random.normal(size=(2000, 60))
+    effect = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)) / math.sqrt(60)
+    found = np.abs((sample + effect).mean(1)) > 1.96 * sample.std(1, ddof=1) / math.sqrt(60)
+    assert found.mean() == pytest.approx(0.8, abs=0.03)
+    stated = [smallest_detectable_effect(row, range(60)) for row in sample[:200]]
+    assert np.mean(stated) == pytest.approx(effect, rel=0.03)
+
+
+def test_holm_by_hand() -> None:
+    """Sorted .005 .01 .03 .04 times 4 3 2 1, never falling."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+    assert holm([0.2]) == [0.2]
+
+
+@given(p_values=st.lists(shares, min_size=1, max_size=6))
+def test_holm_is_the_closed_testing_of_bonferroni(p_values: list[float]) -> None:
+    """Marcus, Peritz and Gabriel 1976: reject i where every set of hypotheses with i in it is rejected."""
+    numbers = range(len(p_values))
+    sets = [subset for size in numbers for subset in itertools.combinations(numbers, size + 1)]
+    bonferroni = {subset: min(1.0, len(subset) * min(p_values[number] for number in subset)) for subset in sets}
+    closed = [max(p for subset, p in bonferroni.items() if number in subset) for number in numbers]
+    assert holm(p_values) == pytest.approx(closed)
+
+
+@given(p_values=st.lists(shares, max_size=12), random=st.randoms())
+def test_holm_keeps_order_only_raises_and_does_not_mind_the_input_order(p_values: list[float], random: Random) -> None:
+    adjusted = holm(p_values)
+    assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
+    ranked = sorted(zip(p_values, adjusted, strict=True))
+    assert [q for _, q in ranked] == sorted(adjusted)
+    order = list(range(len(p_values)))
+    random.shuffle(order)
+    assert holm([p_values[number] for number in order]) == [adjusted[number] for number in order]
