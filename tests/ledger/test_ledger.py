@@ -15,6 +15,7 @@ from truing.core.errors import InputError, RunError
 from truing.ledger import database
 from truing.ledger.artifacts import Parent
 from truing.ledger.ledger import Ledger
+from truing.ledger.lineage import verify
 
 INPUTS: dict[str, Any] = {"verb": "sft", "verb_version": 1, "config": {"lr": 0.1}, "parents": [], "seed": 0}
 
@@ -73,6 +74,23 @@ def test_find_gives_the_newest_of_a_key_and_never_an_observation(ledger: Ledger,
     newest = make("two")
     assert not newest.observation
     assert ledger.find(key) == newest
+
+
+def test_an_artifact_that_is_used_again_is_the_newest_of_its_name_and_otherwise_as_it_was(
+    ledger: Ledger, make: Make
+) -> None:
+    first = make("one", rows=[("r", "0" * 64)])
+    second = make("two", seed=1)
+    make("another", name="elsewhere")
+    assert ledger.get("step") == second
+    ledger.touch(first)
+    assert ledger.get("step") == first
+    assert ledger.list()[0] == first
+    assert ledger.rows(first) == [("r", "0" * 64)]
+    ledger.touch(first)
+    third = make("three", seed=2)
+    assert [artifact.id for artifact in ledger.list()][:2] == [third.id, first.id]
+    assert verify(ledger) == []
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut"])

@@ -1,12 +1,16 @@
 """The command line: `truing VERB`. Verbs are thin and import what is heavy only when they run."""
 
+import signal
 import sys
+import traceback
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import truing
 from truing.cli.chat import chat
 from truing.cli.compare import compare, gate
 from truing.cli.data import data
@@ -37,39 +41,70 @@ class Settings:
     ledger: Path
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"truing {truing.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def settings(
     context: typer.Context,
     ledger: Annotated[Path, typer.Option(envvar="TRUING_LEDGER", help="The ledger's folder.")] = Path(".truing"),
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show truing's version.")
+    ] = False,
 ) -> None:
     """Align a language model with what people want of it, show that it did, and keep it there."""
     context.obj = Settings(ledger)
 
 
-for verb in (demo, run):
-    app.command()(verb)
+app.command()(demo)
+app.command()(run)
 app.add_typer(data)
 app.add_typer(train)
 app.command("eval")(evaluate)
-for verb in (compare, gate, chat, ls, show, trace, diff, verify):
-    app.command()(verb)
+app.command()(compare)
+app.command()(gate)
+app.command()(chat)
+app.command()(ls)
+app.command()(show)
+app.command()(trace)
+app.command()(diff)
+app.command()(verify)
+
+
+class _StoppedError(BaseException):
+    """A signal asked to stop. No KeyboardInterrupt: Typer would end the program at once, without a word."""
+
+
+def _stop(number: int, _frame: object) -> None:
+    raise _StoppedError(128 + number)
 
 
 def main() -> None:
     """Run the command line. An error is one sentence on standard error; `--debug` shows where it came from."""
+    handled = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _stop) for number in handled}
+    # transformers renames an attribute that peft still reads: nothing that a user could act on.
+    warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
     try:
-        app()
+        app(prog_name="truing")
     except TruingError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped; what was finished is kept, and the same command goes on from there", 130)
+    except _StoppedError as stopped:
+        _fail("stopped; what was finished is kept, and the same command goes on from there", stopped.args[0])
     except Exception as error:
-        _fail(f"{type(error).__name__}: {error}. This is a defect of truing; run again with --debug for the details", 3)
+        what = f"{type(error).__name__}: {error}"
+        _fail(f"{what}. This is a defect of truing; `truing --debug …` shows where it happened", 3)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _fail(sentence: str, exit_code: int) -> None:
     if "--debug" in sys.argv:
-        raise  # noqa: PLE0704 (called while an exception is being handled)
+        traceback.print_exc()
     print(f"truing: {sentence}", file=sys.stderr)
     sys.exit(exit_code)

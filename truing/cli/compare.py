@@ -1,12 +1,16 @@
 """`truing compare A B` and `truing gate A B`: two evaluations of the same items."""
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from truing.cli.run import Json
 from truing.cli.show import Reference
@@ -14,7 +18,8 @@ from truing.core.config import read_toml
 from truing.core.errors import InputError
 
 if TYPE_CHECKING:
-    from truing.evals.compare import MetricComparison
+    from truing.core.records import ItemResult
+    from truing.evals.compare import MetricComparison, Side
     from truing.evals.gate import GateReport
     from truing.ledger.ledger import Artifact, Ledger
 
@@ -29,9 +34,10 @@ def compare(context: typer.Context, a: Reference, b: Reference, as_json: Json = 
     from truing.evals.compare import compare as compare_items
     from truing.evals.run import METRICS
 
-    results = compare_items(*_items(context, a, b), METRICS)
+    results = compare_items(_items(context, a), _items(context, b), METRICS)
     if as_json:
-        typer.echo(json.dumps([result.model_dump(mode="json") for result in results]))
+        # An interval without bounds is null: JSON has no infinity.
+        typer.echo(json.dumps([json.loads(result.model_dump_json()) for result in results]))
     else:
         print_comparison(results, Console(), a, b)
 
@@ -40,7 +46,9 @@ def gate(
     context: typer.Context,
     a: Reference,
     b: Reference,
-    rules: Annotated[Path | None, typer.Option(help="A TOML file with [[rule]] tables; the demo's rules if not given.")] = None,
+    rules: Annotated[
+        Path | None, typer.Option(help="A TOML file with [[rule]] tables; the demo's rules if not given.")
+    ] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the verdict as a Markdown table.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML.")] = None,
     as_json: Json = False,
@@ -54,36 +62,61 @@ def gate(
     from truing.evals.run import METRICS
     from truing.starter import DEMO
 
-    values = read_toml(rules) if rules else {key: value for key, value in read_toml(DEMO)["gate"].items() if key == "rule"}
-    config = GateConfig.parse(values, str(rules or "the demo's gate"))
-    results = compare_items(*_items(context, a, b), METRICS, config.margins())
+    source = str(rules or DEMO)
+    config = GateConfig.parse(read_toml(rules) if rules else {"rule": read_toml(DEMO)["gate"]["rule"]}, source)
+    results = compare_items(_items(context, a), _items(context, b), METRICS, config.margins())
     report = decide(results, config)
     if markdown:
         markdown.write_text(as_markdown(report), encoding="utf-8")
     if junit:
         junit.write_text(as_junit(report), encoding="utf-8")
     if as_json:
-        typer.echo(report.model_dump_json())
+        typer.echo(json.dumps({"rules": source, **report.model_dump(mode="json")}))
     else:
-        print_comparison(results, Console(), a, b)
-        print_gate(report, Console())
+        console = Console()
+        print_comparison(results, console, a, b)
+        console.print(f"rules: {source}", highlight=False, markup=False, soft_wrap=True)
+        print_gate(report, console)
     raise typer.Exit(report.exit_code)
 
 
-def print_comparison(results: "list[MetricComparison]", console: Console, a: str = "base", b: str = "candidate") -> None:
-    """The table of a comparison: each side's mean, the difference with its interval, the verdict."""
-    table = Table("metric", "n", a, b, "difference [95%]", "verdict")
+def print_comparison(
+    results: "Sequence[MetricComparison]", console: Console, a: str = "base", b: str = "candidate"
+) -> None:
+    """Each side's mean, the difference (of shares in percentage points), 95% intervals, the verdict. An interval stands
+    beside its number where the console is wide enough, and below it elsewhere."""
+    forms = [_table(results, a, b, gap, between) for gap, between in ((1, " "), (0, " "), (1, "\n"))]
+    unbounded = console.options.update(max_width=1000)
+    fitting = (form for form in forms if console.measure(form, options=unbounded).maximum <= console.width)
+    console.print(next(fitting, forms[-1]))
+    unknown = [
+        f"{result.title} ({result.baseline.unknown} of {a}, {result.candidate.unknown} of {b})"
+        for result in results
+        if result.baseline.unknown + result.candidate.unknown
+    ]
+    if unknown:
+        console.print(f"unknown to the judge: {', '.join(unknown)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(results: "Sequence[MetricComparison]", a: str, b: str, gap: int, between: str) -> Table:
+    """The table with `gap` more spaces between its columns, and `between` a number and its interval."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
+    table.add_column("metric")
+    for name in ("n", a):
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for name in (b, "difference", "verdict"):
+        table.add_column(Text(name), no_wrap=True)
     for result in results:
-        unknown = result.baseline.unknown + result.candidate.unknown
+        verdict = result.verdict if between == " " else result.verdict.replace("enough ", "enough\n")
         table.add_row(
             result.title,
-            f"{result.n}" + (f" ({unknown} unknown)" if unknown else ""),
-            _mean(result, result.baseline.mean),
-            f"{_mean(result, result.candidate.mean)} [{_mean(result, result.candidate.low)}, {_mean(result, result.candidate.high)}]",
-            f"{_mean(result, result.difference, True)} [{_mean(result, result.low, True)}, {_mean(result, result.high, True)}]",
-            f"[{_STYLE[result.verdict]}]{result.verdict}[/]",
+            f"{result.n}",
+            number(result.baseline.mean, result.unit),
+            Text(number(result.candidate.mean, result.unit) + between + interval(result.candidate, result.unit)),
+            Text(number(result.difference, result.unit, True) + between + interval(result, result.unit, True)),
+            Text(verdict, _STYLE[result.verdict]),
         )
-    console.print(table)
+    return table
 
 
 def print_gate(report: "GateReport", console: Console) -> None:
@@ -92,27 +125,38 @@ def print_gate(report: "GateReport", console: Console) -> None:
     console.print(f"gate: [{colour} bold]{report.status}[/]", highlight=False)
     for result in report.results:
         if result.status != "holds":
-            console.print(f"  {result.metric}: {result.sentence}", highlight=False, soft_wrap=True)
+            console.print(f"  {result.metric}: {result.sentence}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _mean(result: "MetricComparison", value: float | None, signed: bool = False) -> str:
-    if value is None:
+def number(value: float | None, unit: str, signed: bool = False) -> str:
+    """A mean (`20.4%`) or, signed, a difference (`+17.2` percentage points); nats with two decimals."""
+    if value is None or not math.isfinite(value):
         return "unknown"
-    if result.unit == "nats":
-        return f"{value:+.3f}" if signed else f"{value:.3f}"
-    return f"{value:+.1%}" if signed else f"{value:.1%}"
+    if unit == "nats":
+        return f"{value:+.2f}" if signed else f"{value:.2f}"
+    return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}%"
 
 
-def _items(context: typer.Context, a: str, b: str):  # type: ignore[no-untyped-def]
+def interval(of: "Side | MetricComparison", unit: str, signed: bool = False) -> str:
+    """An interval's bounds, `[14.5,26.8]`; nothing where it has none."""
+    if not (math.isfinite(of.low) and math.isfinite(of.high)):
+        return ""
+    return f"[{','.join(number(bound, unit, signed).removesuffix('%') for bound in (of.low, of.high))}]"
+
+
+def _items(context: typer.Context, name: str) -> "list[ItemResult]":
     from truing.ledger.ledger import Ledger
     from truing.loops.verbs.evaluation import read_items
 
     ledger = Ledger.open(context.obj.ledger, create=False)
-    return [read_items(ledger.folder(_evaluation(ledger, name))) for name in (a, b)]
+    return read_items(ledger.folder(_evaluation(ledger, name)))
 
 
 def _evaluation(ledger: "Ledger", name: str) -> "Artifact":
     found = ledger.get(name)
     if found.kind != "evaluation":
-        raise InputError(f"{name!r} is a {found.kind}, not an evaluation; list those with `truing ls --kind evaluation`")
+        raise InputError(
+            f"{name!r} is of the kind {found.kind!r}; it must be an evaluation: "
+            "`truing ls --kind evaluation` lists those"
+        )
     return found

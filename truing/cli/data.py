@@ -1,13 +1,16 @@
 """`truing data import|validate|stats|export`: comparisons in and out, with every bad row named."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from truing.cli.progress import counted
 from truing.cli.run import Json
 from truing.core.errors import InputError
 from truing.core.records import Comparison
@@ -23,29 +26,31 @@ def import_(
     context: typer.Context,
     source: Source,
     format_name: Format = None,
-    name: Annotated[str, typer.Option(help="The dataset's name in the ledger.")] = "comparisons",
+    name: Annotated[str, typer.Option(help="The import's name in the ledger.")] = "comparisons",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out, and say how many and why.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Import comparisons into the ledger as a dataset.
+    """Import comparisons into the ledger, where every row can be traced; train on them as ledger:NAME.
 
     Example: truing data import comparisons.jsonl --name reviewed
     """
     from truing.data import formats, native
     from truing.ledger.ledger import Ledger
+    from truing.loops.verbs.dataset import IMPORT, IMPORTED
 
     good, bad = formats.load(source, format_name)
     if bad and not (skip_bad and good):
         _print_bad(source, bad, as_json)
         advice = "repair them, or import the rest with --skip-bad" if good else "no row can be imported"
-        raise InputError(f"{source}: {len(bad)} of {len(good) + len(bad)} rows are bad; nothing was imported; {advice}")
+        many = f"{len(bad)} of {counted(len(good) + len(bad), 'row')} {'is' if len(bad) == 1 else 'are'} bad"
+        raise InputError(f"{source}: {many}; nothing was imported; {advice}")
     ledger = Ledger.open(context.obj.ledger)
     with ledger.begin() as staging:
         text = "".join(native.write(row) + "\n" for row in good)
-        (staging / "comparisons.jsonl").write_text(text, encoding="utf-8")
+        (staging / IMPORTED).write_text(text, encoding="utf-8")
         artifact = ledger.commit(
             staging,
-            kind="dataset",
+            kind=IMPORT,
             verb="data import",
             verb_version=1,
             name=name,
@@ -59,10 +64,11 @@ def import_(
         skipped = [bad_row.__dict__ for bad_row in bad]
         typer.echo(json.dumps({"artifact": artifact.id, "rows": len(good), "skipped": skipped}))
         return
-    typer.echo(f"imported {len(good)} comparisons as {name} ({artifact.id[:12]})")
     if bad:
         _print_bad(source, bad, as_json)
-        typer.echo(f"left out {len(bad)} bad rows, listed above and kept in the artifact's configuration")
+        typer.echo(f"left out {counted(len(bad), 'bad row')}, listed above and kept in the artifact's configuration")
+    typer.echo(f"imported {counted(len(good), 'comparison')} as {name} ({artifact.short})")
+    typer.echo(f"next: truing train preference ledger:{shlex.quote(name)}")
 
 
 @data.command()
@@ -79,7 +85,7 @@ def validate(source: Source, format_name: Format = None, as_json: Json = False) 
         problems = [bad_row.__dict__ for bad_row in bad]
         typer.echo(json.dumps({"file": str(source), "good": len(good), "bad": problems}))
     else:
-        typer.echo(f"{source}: {len(good)} good rows, {len(bad)} bad")
+        typer.echo(f"{source}: {counted(len(good), 'good row')}, {len(bad)} bad")
     if bad:
         raise typer.Exit(2)
 
@@ -96,10 +102,11 @@ def stats(source: Source, format_name: Format = None, as_json: Json = False) -> 
     if as_json:
         typer.echo(statistics.model_dump_json())
         return
-    table = Table("what", "value", title=str(source))
+    table = Table("what", "value", title=escape(str(source)))
     for key, value in statistics.model_dump().items():
         shown = ", ".join(f"{group} {count}" for group, count in value.items()) if isinstance(value, dict) else value
-        table.add_row(key.replace("_", " "), f"{shown:.3f}" if isinstance(shown, float) else str(shown))
+        shown = "not defined" if shown is None else f"{shown:.3f}" if isinstance(shown, float) else str(shown)
+        table.add_row(key.replace("_", " "), escape(shown))
     Console().print(table)
 
 
@@ -124,7 +131,7 @@ def export(
     staging = target.with_name(target.name + ".writing")
     staging.write_text("".join(FORMATS[to].write(row) + "\n" for row in rows), encoding="utf-8")
     staging.replace(target)
-    typer.echo(f"wrote {len(rows)} comparisons to {target}")
+    typer.echo(f"wrote {counted(len(rows), 'comparison')} to {target}")
 
 
 def _all_good(source: Path, format_name: str | None) -> list[Comparison]:
@@ -134,7 +141,7 @@ def _all_good(source: Path, format_name: str | None) -> list[Comparison]:
     if bad:
         first = bad[0]
         raise InputError(
-            f"{source}: {len(bad)} bad rows, the first in line {first.line}: {first.reason}; "
+            f"{source}: {counted(len(bad), 'bad row')}, the first in line {first.line}: {first.reason}; "
             f"see all with `truing data validate {source}`"
         )
     return good

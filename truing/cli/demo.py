@@ -9,9 +9,12 @@ import typer
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from truing.cli.compare import print_comparison, print_gate
-from truing.cli.run import Benchmarks, Json, Set, as_plain, execute, prepare
+from truing.cli.progress import counted, duration
+from truing.cli.run import Benchmarks, DryRun, Json, Set, as_plain, execute, peak_memory_mb, prepare, print_plan
+from truing.cli.train import relative
 from truing.core.config import apply_overrides, read_toml
 
 if TYPE_CHECKING:
@@ -23,11 +26,13 @@ QUICK = ["comparisons.limit=360", "comparisons.probe_limit=96", "sft.epochs=1", 
 
 def demo(
     context: typer.Context,
-    quick: Annotated[bool, typer.Option("--quick", help="A smaller honest run: fewer rows and probes, wider intervals.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A smaller honest run: fewer rows and probes, wider intervals.")
+    ] = False,
     benchmarks: Benchmarks = None,
     changes: Set = None,
     as_json: Json = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the steps; run nothing.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Align the embedded 135M chat model with the starter comparisons, measure the change, and show where it came from.
 
@@ -37,20 +42,21 @@ def demo(
 
     values = apply_overrides(read_toml(DEMO), [*(QUICK if quick else []), *(changes or [])])
     recipe, prepared = prepare(values, "demo", context.obj.ledger, benchmarks)
-    console = Console(stderr=as_json)
     if dry_run:
-        for name, verb, settings in recipe.steps:
-            console.print(f"{name:<12} {verb:<11} {json.dumps(settings)}", highlight=False)
+        print_plan(recipe, as_json)
         return
+    console = Console(stderr=as_json)
     started = time.monotonic()
     finished = execute(recipe, prepared, console, quiet=as_json)
     if as_json:
         typer.echo(json.dumps({**as_plain(finished), "seconds": round(time.monotonic() - started, 1)}))
         return
-    _summary(finished, prepared.ledger, console, time.monotonic() - started)
+    _summary(finished, prepared.ledger, console)
+    took = duration(time.monotonic() - started)
+    console.print(f"took {took}, and {peak_memory_mb():,} MB of memory at most", highlight=False)
 
 
-def _summary(finished: "dict[str, StepDone]", ledger: "Ledger", console: Console, seconds: float) -> None:
+def _summary(finished: "dict[str, StepDone]", ledger: "Ledger", console: Console) -> None:
     from truing.loops.verbs.evaluation import read_items
     from truing.loops.verbs.gating import read_gate
     from truing.loops.verbs.reporting import EXAMPLE_TASKS
@@ -67,11 +73,9 @@ def _summary(finished: "dict[str, StepDone]", ledger: "Ledger", console: Console
         table.add_column(ratio=1)
         table.add_column(ratio=1)
         table.add_row("[dim]base[/]", "[dim]candidate[/]")
-        table.add_row(example.before, example.after)
-        console.print(Panel(table, title=example.prompt, title_align="left"), highlight=False)
-    report = folders["report"] / "report.html"
-    shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
-    console.print(f"report: {shown}  ({seconds:.0f} s)", highlight=False, soft_wrap=True)
+        table.add_row(Text(example.before), Text(example.after))  # a bracket in an answer is no markup
+        console.print(Panel(table, title=Text(example.prompt), title_align="left"))
+    console.print(f"report: {relative(folders['report'] / 'report.html')}", highlight=False, soft_wrap=True)
     console.print("next:")
     for command, what in (
         ("truing chat dpo", "talk to base and candidate side by side"),
@@ -89,8 +93,10 @@ def _print_data(folder: Path, console: Console) -> None:
     statistics = DataStatistics.model_validate_json((folder / "statistics.json").read_text("utf-8"))
     overlap = Overlap.model_validate_json((folder / "overlap.json").read_text("utf-8"))
     console.print(
-        f"{overlap.probes} probes against {overlap.training} training prompts: {len(overlap.shared_topics)} shared topics, "
-        f"{len(overlap.shared_frames)} shared sentence frames; nearest pair: trigram overlap {overlap.trigram.similarity:.2f}, "
+        f"{overlap.probes} probes against {overlap.training} training prompts: "
+        f"{counted(len(overlap.shared_topics), 'shared topic')}, "
+        f"{counted(len(overlap.shared_frames), 'shared sentence frame')}; "
+        f"nearest pair: trigram overlap {overlap.trigram.similarity:.2f}, "
         f"embedding cosine {overlap.cosine.similarity:.2f}. "
         f"Chosen answers are longer in {statistics.chosen_longer:.0%} of rows.",
         highlight=False,

@@ -1,19 +1,24 @@
 """`truing eval`: measure a system on the probes, with every rate's interval."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from truing.cli.compare import interval, number
 from truing.cli.run import Benchmarks, Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
 
 
 def evaluate(
     context: typer.Context,
-    adapter: Annotated[str | None, typer.Argument(help="An adapter in the ledger (name or id); none: the bare model.")] = None,
+    adapter: Annotated[
+        str | None, typer.Argument(help="An adapter in the ledger (name or id); none: the bare model.")
+    ] = None,
     model: Annotated[str, typer.Option(help="smollm2-135m, hf:OWNER/NAME, a folder, or a GGUF file.")] = "smollm2-135m",
     probes: Annotated[str, typer.Option(help="A JSON Lines file of probes, or `starter`.")] = "starter",
     benchmarks: Benchmarks = None,
@@ -24,17 +29,13 @@ def evaluate(
 
     Example: truing eval dpo --set eval.max_new_tokens=64
     """
-    from truing.ledger.ledger import Ledger
-
-    step: dict[str, Any] = {"verb": "evaluate", "data": "probes"}
-    values: dict[str, Any] = {"name": "eval", "model": model, "probes": {"verb": "dataset", "probes": probes}, "eval": step}
-    external = {}
-    if adapter is not None:
-        step["adapter"] = "adapter"
-        external["adapter"] = Ledger.open(context.obj.ledger, create=False).get(adapter)
-    recipe, prepared = prepare(
-        apply_overrides(values, changes or []), "eval", context.obj.ledger, benchmarks, external
-    )
+    values: dict[str, Any] = {
+        "name": "eval",
+        "model": model,
+        "probes": {"verb": "dataset", "source": "starter", "probes": probes},
+        "eval": {"verb": "evaluate", "data": "probes", **({} if adapter is None else {"adapter": f"ledger:{adapter}"})},
+    }
+    recipe, prepared = prepare(apply_overrides(values, changes or []), "eval", context.obj.ledger, benchmarks)
     finished = execute(recipe, prepared, Console(stderr=as_json), quiet=as_json)
     if as_json:
         typer.echo(json.dumps(as_plain(finished)))
@@ -42,18 +43,17 @@ def evaluate(
     _print(prepared.ledger.folder(finished["eval"].artifact))
 
 
-def _print(folder) -> None:  # type: ignore[no-untyped-def]
+def _print(folder: Path) -> None:
     from truing.evals.compare import side
     from truing.evals.run import METRICS
     from truing.loops.verbs.evaluation import read_items
 
     items = read_items(folder)
-    table = Table("metric", "mean", "95% interval", "n", "unknown", "cut")
+    table = Table("metric", "mean", "95% interval", "n", "unknown", "cut", box=SIMPLE_HEAD, pad_edge=False)
     for metric in METRICS:
         mine = [item for item in items if item.task == metric.task]
         if mine:
             result = side(mine, metric)
-            mean = "unknown" if result.mean is None else f"{result.mean:.3f}"
             counts = (str(len(mine)), str(result.unknown), str(result.cut))
-            table.add_row(metric.title, mean, f"[{result.low:.3f}, {result.high:.3f}]", *counts)
+            table.add_row(metric.title, number(result.mean, metric.unit), interval(result, metric.unit), *counts)
     Console().print(table)

@@ -4,31 +4,39 @@ import json
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from truing.cli.run import Json
+from truing.core.errors import InputError
+
+KINDS = ("import", "dataset", "adapter", "evaluation", "comparison", "report")
 
 
 def ls(
     context: typer.Context,
-    kind: Annotated[
-        str | None, typer.Option(help="Only this kind: dataset, adapter, evaluation, comparison, report.")
-    ] = None,
+    kind: Annotated[str | None, typer.Option(help=f"Only this kind: {', '.join(KINDS)}.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the ledger's artifacts, newest first.
+    """List the ledger's artifacts, newest first. One that a later run used again counts as new.
 
     Example: truing ls --kind adapter
     """
     from truing.ledger.ledger import Ledger
 
-    artifacts = Ledger.open(context.obj.ledger, create=False).list(kind)
+    ledger = Ledger.open(context.obj.ledger, create=False)
+    artifacts = ledger.list(kind)
+    if kind is not None and not artifacts and kind not in KINDS:
+        kinds = dict.fromkeys([*KINDS, *sorted(artifact.kind for artifact in ledger.list())])
+        raise InputError(f"--kind {kind}: there is no such kind; the kinds are {', '.join(kinds)}")
     if as_json:
         typer.echo(json.dumps([artifact.model_dump(mode="json") for artifact in artifacts]))
         return
-    table = Table("id", "name", "kind", "made by", "when", "metrics")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("id", "name", "kind", "made by", "when", "metrics"):
+        table.add_column(heading, no_wrap=heading in ("id", "when"))
     for artifact in artifacts:
         metrics = ", ".join(f"{name} {metric(value)}" for name, value in list(artifact.metrics.items())[:3])
         when = artifact.created.astimezone().strftime("%Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""Showing what a recipe yields: progress bars on a terminal, a line a stage elsewhere, nothing but the end with --json."""
+"""Showing what a recipe yields: a progress bar on a terminal, lines elsewhere, nothing but the end with --json."""
 
 import time
 from collections.abc import Iterator
@@ -6,18 +6,29 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from truing.core.records import ItemResult, Record
 
 if TYPE_CHECKING:
     from truing.loops.events import StepDone
+    from truing.train.records import TrainStep
 
 _LINE_EVERY_SECONDS = 15.0
 
 
 class Display:
-    """Draws one bar for the running stage. Off a terminal it prints a line when a stage begins, now and then, and at its end."""
+    """Draws one bar for the running stage. Off a terminal it prints lines: when a step begins, now and then, and at its
+    end."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
         self.console = console
@@ -35,36 +46,40 @@ class Display:
         )
         self._bar: TaskID | None = None
         self._stage = ""
-        self._done = 0
         self._last_line = 0.0
 
     def __enter__(self) -> "Display":
         self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bars.stop()
 
     def line(self, text: str) -> None:
         """A line that stays."""
         if not self.quiet:
-            self.console.print(text, highlight=False)
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+    def log(self, text: str) -> None:
+        """A line for where no bar can be drawn."""
+        if not self.console.is_terminal:
+            self._last_line = time.monotonic()
+            self.line(escape(text))
 
     def stage(self, name: str, total: int | None) -> None:
-        """Begin a stage; the bar before it ends."""
+        """Begin a stage; the bar before it ends. Without a total the bar only shows that something is going on."""
         self.end_stage()
-        self._stage, self._done, self._last_line = name, 0, time.monotonic()
-        self._bar = self._bars.add_task(f"  {name}", total=total, note="")
+        self._stage, self._last_line = name, time.monotonic()
+        self._bar = self._bars.add_task(f"  {escape(name)}", total=total, note="")
 
     def advance(self, done: int, total: int | None, note: str = "") -> None:
         """Say how far the running stage is."""
-        self._done = done
         if self._bar is not None:
             self._bars.update(self._bar, completed=done, total=total, note=note)
-        now = time.monotonic()
-        if not self.console.is_terminal and now - self._last_line > _LINE_EVERY_SECONDS:
-            self._last_line = now
-            self.line(f"  {self._stage}: {done}{f' of {total}' if total else ''} {note}".rstrip())
+        if time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
+            self.log(f"  {self._stage}: {done}{f' of {total}' if total else ''} {note}".rstrip())
 
     def end_stage(self) -> None:
         """Take the running bar away."""
@@ -75,16 +90,19 @@ class Display:
 
 def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]":
     """Draw a recipe's records as they come; returns the finished steps by name."""
-    from truing.loops.events import StepDone, StepStarted, Total
+    from truing.loops.events import Reading, StepDone, StepStarted, Total
     from truing.train.records import Progress as Preparing
     from truing.train.records import TrainStep
 
     finished: dict[str, StepDone] = {}
     step, stage, total, items = "", "", None, 0
     for record in records:
-        if isinstance(record, StepStarted):
+        if isinstance(record, Reading):
+            display.stage(f"reading {record.what}", None)
+        elif isinstance(record, StepStarted):
             step, stage, total, items = record.step, "", None, 0
             display.stage(f"{record.step} ({record.verb})", None)
+            display.log(f"{record.step:<12} {record.verb:<11} begins")
         elif isinstance(record, Total):
             total = record.items
         elif isinstance(record, Preparing):
@@ -103,15 +121,30 @@ def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]"
         elif isinstance(record, StepDone):
             display.end_stage()
             finished[record.step] = record
-            how = "reused" if record.reused else _duration(record.seconds)
-            display.line(f"[bold]{record.step:<12}[/] {record.artifact.kind:<11} {record.artifact.id[:12]}  {how}")
+            display.line(_done(record))
     return finished
 
 
-def _note(record: "TrainStep") -> str:  # noqa: F821 (imported where it is needed)
+def _note(record: "TrainStep") -> str:
     accuracy = "" if record.accuracy is None else f" accuracy {record.accuracy:.2f}"
-    return f"loss {record.loss:.3f}{accuracy} {record.tokens_per_second:,.0f} tokens/s"
+    speed = "" if record.tokens_per_second is None else f" {record.tokens_per_second:,.0f} tokens/s"
+    return f"loss {record.loss:.3f}{accuracy}{speed}"
 
 
-def _duration(seconds: float) -> str:
+def _done(record: "StepDone") -> str:
+    """A finished step's line: what it made, how long that took, and how many rows it had to leave out."""
+    how = "reused" if record.reused else duration(record.seconds)
+    left_out = record.artifact.metrics.get("left_out")
+    if isinstance(left_out, float) and left_out > 0:
+        how += f", {counted(round(left_out), 'row')} left out"
+    return f"[bold]{escape(f'{record.step:<12}')}[/] {record.artifact.kind:<11} {record.artifact.short}  {how}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 row`, `2 rows`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them."""
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"

@@ -1,7 +1,8 @@
 """`truing run RECIPE`: a chain of steps. What exists is reused, what was interrupted goes on."""
 
 import json
-from collections.abc import Mapping
+import resource
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,17 +14,20 @@ from truing.core.config import apply_overrides, read_toml
 from truing.core.errors import InputError
 
 if TYPE_CHECKING:
-    from truing.ledger.artifacts import Artifact
     from truing.loops.context import Context
     from truing.loops.events import StepDone
     from truing.loops.recipe import Recipe
 
-Set = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: STEP.KEY=VALUE. May be repeated.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: STEP.KEY=VALUE. May be repeated."),
+]
 Benchmarks = Annotated[
     Path | None,
     typer.Option(envvar="TRUING_BENCHMARKS", help="A folder with advbench/ and xstest/ to measure beside the probes."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the recipe and list its steps; run nothing.")]
 
 
 def run(
@@ -32,41 +36,37 @@ def run(
     changes: Set = None,
     benchmarks: Benchmarks = None,
     as_json: Json = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and list its steps; run nothing.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Run a recipe of steps; finished steps with the same inputs are reused.
 
     Example: truing run recipe.toml --set dpo.beta=0.2
     """
     values = apply_overrides(read_toml(recipe), changes or [])
-    console = Console(stderr=as_json)
     parsed, prepared = prepare(values, str(recipe), context.obj.ledger, benchmarks)
     if dry_run:
-        for name, verb, settings in parsed.steps:
-            console.print(f"{name:<12} {verb:<11} {json.dumps(settings)}", highlight=False)
+        print_plan(parsed, as_json)
         return
-    finished = execute(parsed, prepared, console, quiet=as_json)
+    finished = execute(parsed, prepared, Console(stderr=as_json), quiet=as_json)
     if as_json:
         typer.echo(json.dumps(as_plain(finished)))
 
 
 def prepare(
-    values: dict[str, Any],
-    where: str,
-    ledger: Path,
-    benchmarks: Path | None,
-    given: "Mapping[str, Artifact] | None" = None,
+    values: dict[str, Any], where: str, ledger: Path, benchmarks: Path | None = None
 ) -> "tuple[Recipe, Context]":
-    """Check a recipe and open what it needs. `given` artifacts can fill roles like earlier steps."""
+    """Check a recipe and everything that it names. Writes nothing: the ledger is made when the first step runs."""
     from truing.ledger.ledger import Ledger
     from truing.loops.context import Context
-    from truing.loops.recipe import parse_recipe
+    from truing.loops.recipe import check_outside, parse_recipe
     from truing.loops.verbs.table import VERBS
 
-    parsed = parse_recipe(values, where, VERBS, given or {})
+    parsed = parse_recipe(values, where, VERBS, lambda reference: Ledger.open(ledger, create=False).get(reference))
     if benchmarks is not None and not benchmarks.is_dir():
         raise InputError(f"--benchmarks {benchmarks}: there is no such folder")
-    return parsed, Context(Ledger.open(ledger), parsed.model, benchmarks)
+    prepared = Context(ledger, parsed.model, benchmarks)
+    check_outside(parsed, where, VERBS, prepared)
+    return parsed, prepared
 
 
 def execute(recipe: "Recipe", prepared: "Context", console: Console, quiet: bool) -> "dict[str, StepDone]":
@@ -75,11 +75,20 @@ def execute(recipe: "Recipe", prepared: "Context", console: Console, quiet: bool
     from truing.loops.verbs.table import VERBS
 
     with Display(console, quiet) as display:
-        return follow(run_recipe(recipe, prepared.ledger, VERBS, prepared), display)
+        return follow(run_recipe(recipe, VERBS, prepared), display)
+
+
+def print_plan(recipe: "Recipe", as_json: bool) -> None:
+    """The steps that a recipe would run, one a line."""
+    if as_json:
+        typer.echo(json.dumps({"steps": [step.model_dump(mode="json") for step in recipe.steps]}))
+        return
+    for step in recipe.steps:
+        typer.echo(f"{step.name:<12} {step.verb:<11} {json.dumps({**step.roles, **step.settings})}")
 
 
 def as_plain(finished: "dict[str, StepDone]") -> dict[str, Any]:
-    """Finished steps as JSON values."""
+    """Finished steps, and what the process took at most, as JSON values."""
     return {
         "steps": {
             name: {
@@ -90,5 +99,12 @@ def as_plain(finished: "dict[str, StepDone]") -> dict[str, Any]:
                 "metrics": done.artifact.metrics,
             }
             for name, done in finished.items()
-        }
+        },
+        "peak_memory_mb": peak_memory_mb(),
     }
+
+
+def peak_memory_mb() -> int:
+    """The most memory (MB) that this process has held at once so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))  # bytes on macOS, kB elsewhere

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from truing.cli.ls import metric
+from truing.cli.progress import counted
 from truing.cli.run import Json
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def draw(ledger: "Ledger", found: "Trace", rows: bool) -> Tree:
             drawn.add(artifact.id)
             held = ledger.rows(artifact)
             if held:
-                many = branch.add(f"{len(held)} rows" + ("" if rows else " [dim](--rows lists them)[/]"))
+                many = branch.add(counted(len(held), "row") + ("" if rows else " [dim](--rows lists them)[/]"))
                 origins = _origins(ledger, artifact) if rows else {}
                 for row_id, sha in held if rows else []:
                     many.add(escape(f"{row_id} {sha[:12]}") + f" [dim]from {escape(_from(origins.get(row_id)))}[/]")
@@ -116,16 +117,18 @@ def _plain(ledger: "Ledger", node: "Trace", rows: bool) -> dict[str, Any]:
 def _reached(ledger: "Ledger", row: str, as_json: bool) -> None:
     """The artifacts that hold a row, and all that were made from those."""
     holders = ledger.artifacts_with_row(row)
-    reached = {artifact.id for artifact in holders}
     everything = list(reversed(ledger.list()))
-    for artifact in everything:
-        if any(parent.artifact in reached for parent in artifact.parents):
-            reached.add(artifact.id)
+    reached: set[str] = set()
+    more = {artifact.id for artifact in holders}
+    # Until nothing is added: a parent that was used or made again stands behind its children in the list.
+    while not more <= reached:
+        reached |= more
+        more = {one.id for one in everything if any(parent.artifact in reached for parent in one.parents)}
     found = [artifact for artifact in everything if artifact.id in reached]
     if as_json:
         typer.echo(json.dumps([artifact.model_dump(mode="json") for artifact in found]))
         return
-    typer.echo(f"the row {row} reached {len(found)} artifacts:")
+    typer.echo(f"the row {row} reached {counted(len(found), 'artifact')}:")
     for artifact in found:
         held = " (holds it)" if artifact in holders else ""
         typer.echo(f"  {artifact.short}  {artifact.name}  {artifact.kind}{held}")

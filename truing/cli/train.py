@@ -1,4 +1,4 @@
-"""`truing train sft|preference`: one training step on a file of comparisons, without writing a recipe."""
+"""`truing train sft|preference`: one training step on comparisons, without writing a recipe."""
 
 import json
 from pathlib import Path
@@ -11,14 +11,21 @@ from truing.cli.run import Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
 
 train = typer.Typer(name="train", help="Train an adapter: sft, preference.", no_args_is_help=True)
-Data = Annotated[str, typer.Argument(help="A JSON Lines file of comparisons, or `starter`.")]
+Data = Annotated[
+    str, typer.Argument(help="A JSON Lines file of comparisons, `starter`, or `ledger:NAME` of an import.")
+]
 Model = Annotated[str, typer.Option(help="smollm2-135m, hf:OWNER/NAME, a folder, or a GGUF file.")]
 Seed = Annotated[int, typer.Option(help="Seed of the run.")]
 
 
 @train.command()
 def sft(
-    context: typer.Context, data: Data, model: Model = "smollm2-135m", seed: Seed = 0, changes: Set = None, as_json: Json = False
+    context: typer.Context,
+    data: Data,
+    model: Model = "smollm2-135m",
+    seed: Seed = 0,
+    changes: Set = None,
+    as_json: Json = False,
 ) -> None:
     """Supervised fine-tuning on the better answers.
 
@@ -58,22 +65,23 @@ def _train(
     as_json: bool,
     steps: dict[str, Any],
 ) -> None:
+    from truing.loops.recipe import LEDGER
     from truing.starter import STARTER
 
-    dataset: dict[str, Any] = {"verb": "dataset", "source": data}
-    if data == STARTER:
-        dataset["probes"] = STARTER
+    # The starter's probes are held out from its own rows; other rows have probes of their own, in a recipe.
+    dataset = {"verb": "dataset", "probes": STARTER if data == STARTER else ""}
+    dataset["imported" if data.startswith(LEDGER) else "source"] = data
     values = {"name": "train", "model": model, "seed": seed, "comparisons": dataset, **steps}
-    recipe, prepared = prepare(apply_overrides(values, changes or []), "train", context.obj.ledger, None)
+    recipe, prepared = prepare(apply_overrides(values, changes or []), "train", context.obj.ledger)
     finished = execute(recipe, prepared, Console(stderr=as_json), quiet=as_json)
     if as_json:
         typer.echo(json.dumps(as_plain(finished)))
         return
     last = list(finished.values())[-1].artifact
-    folder = prepared.ledger.folder(last)
-    typer.echo(f"adapter {last.short} in {_relative(folder)}")
+    typer.echo(f"adapter {last.short} in {relative(prepared.ledger.folder(last))}")
     typer.echo(f"try it: truing chat {last.name}")
 
 
-def _relative(path: Path) -> Path:
+def relative(path: Path) -> Path:
+    """A path as seen from the working folder, where it lies inside."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -4,6 +4,7 @@ import json
 
 import typer
 
+from truing.cli.progress import counted
 from truing.cli.run import Json
 
 
@@ -22,7 +23,7 @@ def verify(context: typer.Context, as_json: Json = False) -> None:
     else:
         for problem in problems:
             typer.echo(f"{problem.artifact[:12] or 'ledger'}: {problem.what}")
-        count = len(ledger.list())
-        typer.echo(f"{count} artifacts checked, {'all well' if not problems else f'{len(problems)} problems'}")
+        found = counted(len(problems), "problem") if problems else "all well"
+        typer.echo(f"{counted(len(ledger.list()), 'artifact')} checked, {found}")
     if problems:
         raise typer.Exit(3)

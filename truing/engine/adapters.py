@@ -1,7 +1,8 @@
 """Low-rank adapters on one trunk, in PEFT's form on disk: policy, reference and candidates share the frozen weights.
 
-The reference policy is the trunk with no adapter. LoRA (Hu et al. 2021, arXiv:2106.09685): W x + (α/r) B A x, with B zero at
-first, so that a new adapter changes nothing. Each folder also records the hash of the trunk it was made on (`truing.json`).
+The reference policy is the trunk with no adapter. LoRA (Hu et al. 2021, arXiv:2106.09685): W x + (α/r) B A x, with B
+zero at first, so that a new adapter changes nothing. Each folder also records the hash of the trunk it was made on
+(`truing.json`).
 """
 
 import json
@@ -24,9 +25,9 @@ _WEIGHTS, _BASE = "adapter_model.safetensors", "truing.json"
 class AdapterConfig(Config):
     """`rank` and `alpha` as in the paper; `upper_layers` adapts only the last so many layers (None: all)."""
 
-    rank: int = Field(16, ge=1)
-    alpha: float = Field(32.0, gt=0)
-    upper_layers: int | None = Field(12, ge=1)
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32.0, gt=0)
+    upper_layers: int | None = Field(default=12, ge=1)
 
 
 def first_layer(trunk: Trunk, config: AdapterConfig) -> int:
@@ -102,9 +103,13 @@ def save_adapter(trunk: Trunk, name: str, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     state = get_peft_model_state_dict(trunk.peft, adapter_name=name, save_embedding_layers=False)
-    save_file({key: state[key].detach().clone().contiguous() for key in sorted(state)}, folder / _WEIGHTS, {"format": "pt"})
+    save_file(
+        {key: state[key].detach().clone().contiguous() for key in sorted(state)}, folder / _WEIGHTS, {"format": "pt"}
+    )
     config = {**trunk.peft.peft_config[name].to_dict(), "inference_mode": True}
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True, default=_plain), encoding="utf-8")
+    (folder / "adapter_config.json").write_text(
+        json.dumps(config, indent=1, sort_keys=True, default=_plain), encoding="utf-8"
+    )
     base = {"base": trunk.name, "base_sha256": trunk.sha256}
     (folder / _BASE).write_text(json.dumps(base, indent=1, sort_keys=True), encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """Attention that obeys a token tree or a cache of slots, registered with transformers under one name.
 
-A packed forest travels as one row [1, N]: every linear layer computes N tokens and no padding. Only attention looks at the
-structure: queries and keys are gathered block by block (see `tree.Forest.blocks`), attended under the tree's rule,
+A packed forest travels as one row [1, N]: every linear layer computes N tokens and no padding. Only attention looks at
+the structure: queries and keys are gathered block by block (see `tree.Forest.blocks`), attended under the tree's rule,
 and scattered back. The plan is an argument of each call (`attention_mask` carries it through the layers untouched):
 nothing is global. A model set to this attention refuses a call without a plan.
 """
@@ -58,8 +58,8 @@ def register() -> None:
 def grouped_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
     """Attention with H query heads over H_kv key heads, without repeating keys or values.
 
-    query [B, H, Q, D]; key, value [B, H_kv, K, D]; mask [B, Q, K] True where a query sees a key, or None → [B, H, Q, D].
-    The query heads of one key head become further query rows of that head.
+    query [B, H, Q, D]; key, value [B, H_kv, K, D]; mask [B, Q, K] True where a query sees a key, or None
+    → [B, H, Q, D]. The query heads of one key head become further query rows of that head.
     """
     batch, heads, queries, width = query.shape
     kv_heads = key.shape[1]
@@ -84,8 +84,8 @@ class _Bucket:
 
 @dataclass
 class TreeAttention:
-    """The plan of a forest. `back` [N] says where in the buckets' output each node stands. With `capture`, each layer's keys
-    and values [H_kv, N, D] are kept, for a cache to start from."""
+    """The plan of a forest. `back` [N] says where in the buckets' output each node stands. With `capture`, each layer's
+    keys and values [H_kv, N, D] are kept, for a cache to start from."""
 
     buckets: list[_Bucket]
     back: Tensor

@@ -1,7 +1,7 @@
 """Messages ↔ tokens: the only place that knows a chat template.
 
-A prompt and its answer are tokenised apart, so that the prompt's tokens never depend on the answer. The end-of-turn token
-is part of every encoded answer (it must be learned); what the template appends after it (a newline, say) is not.
+A prompt and its answer are tokenised apart, so that the prompt's tokens never depend on the answer. The end-of-turn
+token is part of every encoded answer (it must be learned); what the template appends after it (a newline, say) is not.
 """
 
 from collections.abc import Sequence
@@ -46,9 +46,9 @@ class Chat:
     def sequence(self, conversation: Conversation, answer: str) -> TokenSequence:
         """Prompt and answer as one sequence whose answer is scored.
 
-        Raises `InputError` if the prompt's tokens are not a prefix of the template's own rendering of the whole dialogue
-        (the template rewrites earlier turns, or the answer's first characters merge with the prompt's last), or if the
-        whole is longer than the model's context: nothing is ever truncated.
+        Raises `InputError` if the prompt's tokens are not a prefix of the template's own rendering of the whole
+        dialogue (the template rewrites earlier turns, or the answer's first characters merge with the prompt's last),
+        or if the whole is longer than the model's context: nothing is ever truncated.
         """
         prompt, answer_part = self.prompt_ids(conversation), self.answer_ids(answer)
         whole = self._ids(self.render(conversation, answer))
@@ -77,7 +77,9 @@ class Chat:
         question = (Message(role="user", content="?"),)
         prompt, whole = self.render(question), self.render(question, _MARK)
         if not whole.startswith(prompt + _MARK):
-            raise InputError("the chat template rewrites a prompt once an answer follows it; such templates are not supported")
+            raise InputError(
+                "the chat template rewrites a prompt once an answer follows it; such templates are not supported"
+            )
         after = self._ids(whole[len(prompt) + len(_MARK) :])
         if not after:
             raise InputError("the chat template puts nothing after an answer, so its end could never be learned")

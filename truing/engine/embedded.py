@@ -1,8 +1,8 @@
 """The embedded default model: SmolLM2-135M-Instruct, carried by a package of the Python registry as a GGUF file.
 
-The alias `smollm2-135m` means exactly those weights: the GGUF file's sha256 is checked, it is dequantised once to float32
-safetensors in the user's cache, and the cached folder is checked against the hashes that were written beside it.
-The package itself is never imported (its own dependencies would compile llama.cpp).
+The alias `smollm2-135m` means exactly those weights: the GGUF file's sha256 is checked, it is dequantised once to
+float32 safetensors in the user's cache, and the cached folder is checked against the hashes that were written beside
+it. The package itself is never imported (its own dependencies would compile llama.cpp).
 """
 
 import json

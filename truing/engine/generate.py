@@ -1,11 +1,11 @@
 """Generation with continuous batching: a finished row is replaced at once, and shared prompt tokens are computed once.
 
-Waiting prompts are prefilled together as a token tree, so that a system prompt or n samples of one prompt cost one pass.
-Their keys and values then wait, compactly, for a slot. Every decoding step runs one token of each occupied slot.
+Waiting prompts are prefilled together as a token tree, so that a system prompt or n samples of one prompt cost one
+pass. Their keys and values then wait, compactly, for a slot. Every decoding step runs one token of each occupied slot.
 
-A sampled answer depends on (seed, prompt, how often that prompt came before) and on nothing else: each row draws its own uniform
-numbers and inverts its own cumulative distribution. Batch size can matter only where two choices tie to rounding;
-`least_gap` tells how near an answer came to that.
+A sampled answer depends on (seed, prompt, how often that prompt came before) and on nothing else: each row draws its
+own uniform numbers and inverts its own cumulative distribution. Batch size can matter only where two choices tie to
+rounding; `least_gap` tells how near an answer came to that.
 """
 
 import hashlib
@@ -108,7 +108,9 @@ class _DecodePlan:
         keys[self.active, :, self.lengths] = key[:, :, 0]
         values[self.active, :, self.lengths] = value[:, :, 0]
         rows = len(self.active)
-        out = grouped_attention(query, keys[:rows, :, : self.longest], values[:rows, :, : self.longest], self.mask, scaling)
+        out = grouped_attention(
+            query, keys[:rows, :, : self.longest], values[:rows, :, : self.longest], self.mask, scaling
+        )
         return out.transpose(1, 2)
 
 
@@ -125,7 +127,8 @@ def generate(
     longest = max(len(prompt) for prompt in prompts)
     if longest + decoding.max_new_tokens > trunk.context:
         raise InputError(
-            f"a prompt of {longest} tokens and {decoding.max_new_tokens} new ones exceed the model's context of {trunk.context}"
+            f"a prompt of {longest} tokens and {decoding.max_new_tokens} new ones exceed the model's context of "
+            f"{trunk.context}"
         )
     waiting = deque(_rows(prompts, decoding.seed))
     ready: deque[_Prefilled] = deque()

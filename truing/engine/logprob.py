@@ -1,7 +1,7 @@
 """Log-probabilities of chosen tokens, without ever holding a [rows, vocabulary] tensor.
 
-For a row h (a hidden state after the final norm) and head W, log p(t | h) = h·W_t − log Σ_v exp(h·W_v). Rows are taken in
-tiles whose logits fit a fixed budget. One log-sum-exp per row serves every token that the row predicts.
+For a row h (a hidden state after the final norm) and head W, log p(t | h) = h·W_t − log Σ_v exp(h·W_v). Rows are taken
+in tiles whose logits fit a fixed budget. One log-sum-exp per row serves every token that the row predicts.
 
 The gradient needs no second pass over the vocabulary: with upstream gradients g_e of the edges e of one row,
     ∂L/∂h = Σ_e g_e W_{t(e)} − (Σ_e g_e) m,   m = Σ_v p_v W_v,
@@ -38,7 +38,9 @@ class _EdgeLogprobs(torch.autograd.Function):
         (gradient,) = upstream
         hidden, head, edge_row, edge_token, mean, log_normaliser = ctx.saved_tensors
         rows_n = len(log_normaliser)
-        row_gradient = torch.zeros(rows_n, dtype=gradient.dtype, device=gradient.device).index_add_(0, edge_row, gradient)
+        row_gradient = torch.zeros(rows_n, dtype=gradient.dtype, device=gradient.device).index_add_(
+            0, edge_row, gradient
+        )
         to_hidden = to_head = None
         if mean is not None:
             to_hidden = (-row_gradient[:, None] * mean).index_add_(0, edge_row, gradient[:, None] * head[edge_token])

@@ -39,7 +39,7 @@ class SequenceLogprobs:
 
     def lists(self) -> list[list[float]]:
         """Each sequence's per-token values."""
-        parts = self.value.detach().double().split(self.lengths().tolist())
+        parts = self.value.detach().double().split(self.lengths().tolist())  # type: ignore[no-untyped-call]
         return [part.tolist() for part in parts]
 
 
@@ -55,7 +55,8 @@ def score_forest(trunk: Trunk, forest: Forest, below: Tensor | None = None, star
 
 
 def batches(forest: Forest, order: Sequence[int], tokens: int, group: int = 1) -> Iterator[list[int]]:
-    """Cut `order` (numbers of groups of `group` consecutive sequences) into lists whose forests hold at most `tokens` nodes.
+    """Cut `order` (numbers of groups of `group` consecutive sequences) into lists whose forests hold at most `tokens`
+    nodes.
 
     A group that is larger than the budget runs alone: nothing is cut or left out.
     """
@@ -82,12 +83,17 @@ def lower_states(
 ) -> Iterator[tuple[int, int] | Tensor]:
     """The states [N, width] of a whole forest before layer `layers`, from the trunk alone.
 
-    Yields (sequences done, of all) while it computes, and the tensor last. Kept in `store` under the tokens' hash, so that
-    another epoch, loss or run with the same data reads them back.
+    Yields (sequences done, of all) while it computes, and the tensor last. Kept in `store` under the tokens' hash, so
+    that another epoch, loss or run with the same data reads them back.
     """
     key = digest(
-        {"what": "lower states", "trunk": trunk.sha256, "layers": layers, "dtype": str(trunk.dtype),
-         "tokens": digest_bytes(forest.ids.tobytes() + forest.parent.tobytes())}
+        {
+            "what": "lower states",
+            "trunk": trunk.sha256,
+            "layers": layers,
+            "dtype": str(trunk.dtype),
+            "tokens": digest_bytes(forest.ids.tobytes() + forest.parent.tobytes()),
+        }
     )
     if store is not None and trunk.sha256 and (kept := store.get(key)) is not None:
         yield torch.from_numpy(np.load(io.BytesIO(kept)))

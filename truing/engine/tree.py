@@ -3,10 +3,12 @@
 A `Forest` numbers its tokens (nodes) in depth-first order, so that a node's subtree is a contiguous range
 [node, last[node]) and "i sees j" — j is an ancestor of i, or i itself — is the test `j <= i < last[j]`. A node's
 position is its depth. Scored *edges* run parent → child: the logits at the parent predict the child's token; the last
-shared token thus predicts the first token of every branch, a sequence may end inside another, and a root is never scored.
+shared token thus predicts the first token of every branch, a sequence may end inside another, and a root is never
+scored.
 
-`blocks` cuts the forest for attention. A block is a set of sibling subtrees (or a shared chain) of a bounded number of tokens; its queries see
-the block's ancestors and the block itself. Work in attention then grows with the tokens, not with their square.
+`blocks` cuts the forest for attention. A block is a set of sibling subtrees (or a shared chain) of a bounded number of
+tokens; its queries see the block's ancestors and the block itself. Work in attention then grows with the tokens, not
+with their square.
 
 This module knows token ids only: no model, no text, no torch.
 """
@@ -23,7 +25,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """Token ids, of which `ids[scored_from:]` are scored. A sequence's first token has no parent and is never scored."""
+    """Token ids, of which `ids[scored_from:]` are scored. The first token has no parent and is never scored."""
 
     ids: tuple[int, ...]
     scored_from: int
@@ -37,7 +39,7 @@ class TokenSequence:
 
 @dataclass(frozen=True)
 class Block:
-    """Nodes computed together in attention: `queries` see, where the tree allows, `keys` = their ancestors + themselves."""
+    """Nodes attended together: `queries` see, where the tree allows, `keys` = their ancestors + themselves."""
 
     queries: Ints
     keys: Ints

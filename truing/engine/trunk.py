@@ -43,7 +43,9 @@ class Trunk:
 
         config = AutoConfig.from_pretrained(folder)
         if config.model_type not in _FAMILIES:
-            raise InputError(f"{name}: the architecture {config.model_type!r} is not supported; use one of: {', '.join(_FAMILIES)}")
+            raise InputError(
+                f"{name}: the architecture {config.model_type!r} is not supported; use one of: {', '.join(_FAMILIES)}"
+            )
         attention.register()
         logging.disable_progress_bar()
         try:
@@ -91,8 +93,10 @@ class Trunk:
         hidden: Tensor = self.model.model.embed_tokens(ids)
         return hidden
 
-    def run(self, hidden: Tensor, positions: Tensor, plan: AttentionPlan, start: int = 0, stop: int | None = None) -> Tensor:
-        """Run layers [start, stop) over hidden states [B, T, width] at positions [B, T] → [B, T, width]; no final norm."""
+    def run(
+        self, hidden: Tensor, positions: Tensor, plan: AttentionPlan, start: int = 0, stop: int | None = None
+    ) -> Tensor:
+        """Layers [start, stop) over hidden states [B, T, width] at positions [B, T] → [B, T, width]; no final norm."""
         rotary = self.model.model.rotary_emb(hidden, position_ids=positions)
         for layer in self.layers[start:stop]:
             hidden = layer(hidden, attention_mask=plan, position_embeddings=rotary, position_ids=positions)
@@ -103,8 +107,10 @@ class Trunk:
         normed: Tensor = self.model.model.norm(hidden)
         return normed
 
-    def run_forest(self, forest: Forest, start: int = 0, stop: int | None = None, below: Tensor | None = None) -> Tensor:
-        """Hidden states [N, width] of a forest's nodes after layer `stop`; `below` [N, width] are those before `start`."""
+    def run_forest(
+        self, forest: Forest, start: int = 0, stop: int | None = None, below: Tensor | None = None
+    ) -> Tensor:
+        """Hidden states [N, width] of a forest's nodes before layer `stop`; `below` are those before `start`."""
         ids, positions = torch.from_numpy(forest.ids), torch.from_numpy(forest.depth)[None]
         hidden = self.embed(ids) if below is None else below
         return self.run(hidden[None], positions, TreeAttention.of(forest), start, stop)[0]
@@ -122,7 +128,8 @@ def locate(name: str) -> Path:
     if (path / "config.json").is_file():
         return path
     raise InputError(
-        f"model {name!r}: neither a known alias ({embedded.ALIAS}), nor hf:OWNER/NAME, nor a folder with config.json, nor a .gguf file"
+        f"model {name!r}: neither a known alias ({embedded.ALIAS}), nor hf:OWNER/NAME, nor a folder with config.json, "
+        "nor a .gguf file"
     )
 
 
@@ -131,10 +138,14 @@ def _fetch(repository: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]))
+        return Path(
+            snapshot_download(repository, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"])
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         first_line = str(error).strip().splitlines()[0]
-        raise InputError(f"model hf:{repository} could not be fetched ({first_line}); check the name and the network") from None
+        raise InputError(
+            f"model hf:{repository} could not be fetched ({first_line}); check the name and the network"
+        ) from None
 
 
 def weights_hash(folder: Path) -> str:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     create_engine,
     event,
     exists,
+    func,
     literal,
     select,
     text,
@@ -108,6 +109,12 @@ def add(connection: Connection, artifact: Artifact, rows: Iterable[tuple[str, st
     recorded = connection.execute(select(exists().where(_rows.c.artifact == artifact.id))).scalar_one()
     if values and not recorded:
         connection.execute(_rows.insert(), values)
+
+
+def touch(connection: Connection, identity: str) -> None:
+    """Make an artifact the newest, as it is."""
+    newest = select(func.max(_artifacts.c.number) + 1).scalar_subquery()
+    connection.execute(_artifacts.update().where(_artifacts.c.id == identity).values(number=newest))
 
 
 def by_key(connection: Connection, key: str) -> list[Artifact]:

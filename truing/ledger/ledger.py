@@ -70,6 +70,11 @@ class Ledger:
             found = database.by_key(connection, key)
         return next((artifact for artifact in found if self._complete(artifact)), None)
 
+    def touch(self, artifact: Artifact) -> None:
+        """Make an artifact that a run used again the newest of its name; when it was made stays as it was."""
+        with self._engine.begin() as connection:
+            database.touch(connection, artifact.id)
+
     @contextlib.contextmanager
     def begin(self) -> Iterator[Path]:
         """A folder to write an artifact's files into; removed afterwards unless `commit` took it."""

@@ -1,4 +1,4 @@
-"""What a run's steps share: the ledger, and the one trunk, loaded when the first step needs it."""
+"""What a run's steps share: the ledger, and the one trunk, each opened when the first step needs it."""
 
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +11,17 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """`benchmarks` is a folder of public benchmark files to measure beside the probes, if there is one."""
+    """`root` is the ledger's folder; `benchmarks`, if given, one of public prompts to measure beside the probes."""
 
-    def __init__(self, ledger: Ledger, model: str, benchmarks: Path | None = None) -> None:
-        self.ledger = ledger
+    def __init__(self, root: Path, model: str, benchmarks: Path | None = None) -> None:
+        self.root = root
         self.model = model
         self.benchmarks = benchmarks
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger; made if there is none."""
+        return Ledger.open(self.root)
 
     @cached_property
     def model_sha256(self) -> str:

@@ -4,6 +4,12 @@ from truing.core.records import Record
 from truing.ledger.artifacts import Artifact
 
 
+class Reading(Record):
+    """The model's files are about to be read for the first time; the embedded model is unpacked here once."""
+
+    what: str
+
+
 class StepStarted(Record):
     """A step begins to compute."""
 

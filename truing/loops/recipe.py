@@ -11,15 +11,15 @@ A recipe is TOML. Its top level names the model and the seed; every table is a s
 
     [sft]
     verb = "sft"
-    data = "comparisons"       # a role of the verb, filled by an earlier step
+    data = "comparisons"       # a role of the verb: an earlier step, or an artifact as "ledger:NAME-OR-ID"
     epochs = 2
 
-A step's key is a digest of its verb's version, its settings, its parents, the seed, the model's weights and the files that
-it reads: changing one assumption re-runs exactly what depends on it.
+A step's key is a digest of its verb's version, its settings, its parents, the seed, the model's weights and the files
+that it reads: changing one assumption re-runs exactly what depends on it.
 """
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,16 +28,17 @@ from truing.core.config import Config
 from truing.core.errors import InputError
 from truing.core.records import Record
 from truing.ledger.artifacts import Artifact, Parent
-from truing.ledger.ledger import Ledger
 from truing.loops.context import Context
-from truing.loops.events import StepDone, StepStarted
+from truing.loops.events import Reading, StepDone, StepStarted
+
+LEDGER = "ledger:"
 
 
 @dataclass
 class StepResult:
     """What a verb leaves beside its files: metrics, and the (id, sha256) of the rows that the artifact holds."""
 
-    metrics: dict[str, float | None | str] = field(default_factory=dict)
+    metrics: Mapping[str, float | str | None] = field(default_factory=dict)
     rows: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -58,42 +59,53 @@ class Step:
 
 
 class Verb(Protocol):
-    """What a recipe's step does. `roles` are the parents that it needs, `optional_roles` those that it may have."""
+    """What a recipe's step does. `roles` are the parents that it needs, `optional_roles` those that it may have, each
+    with the kind of artifact that can fill it."""
 
     name: str
     version: int
     kind: str
     config: type[Config]
-    roles: tuple[str, ...]
-    optional_roles: tuple[str, ...]
+    roles: Mapping[str, str]
+    optional_roles: Mapping[str, str]
     uses_model: bool
 
-    def reads(self, config: Any, context: Context) -> Mapping[str, str]:
-        """Digests of everything outside the ledger that the step reads: part of its key."""
+    def reads(self, config: Any, roles: Collection[str], context: Context, /) -> Mapping[str, str]:
+        """Digests of everything outside the ledger that the step reads: part of its key. `roles` are those that are
+        filled. Raises `InputError` where something is missing."""
         ...
 
     def run(self, step: Step, config: Any) -> Generator[Record, None, StepResult]: ...
 
 
+class PlannedStep(Record):
+    """One step as written: its settings, and its roles, each with an earlier step's name or `ledger:` and an id."""
+
+    name: str
+    verb: str
+    roles: dict[str, str]
+    settings: dict[str, Any]
+
+
 class Recipe(Record):
-    """A parsed recipe: steps in order, each (name, verb, settings and roles as written)."""
+    """A parsed recipe, its steps in order."""
 
     name: str
     model: str
     seed: int
-    steps: tuple[tuple[str, str, dict[str, Any]], ...]
-    given: Mapping[str, Artifact] = {}
+    steps: tuple[PlannedStep, ...]
 
 
 def parse_recipe(
-    values: Mapping[str, Any], where: str, verbs: Mapping[str, Verb], given: Mapping[str, Artifact] | None = None
+    values: Mapping[str, Any], where: str, verbs: Mapping[str, Verb], find: Callable[[str], Artifact]
 ) -> Recipe:
-    """Check a recipe's shape: known verbs, valid settings, roles filled by earlier steps or by `given` artifacts.
+    """Check a recipe's shape: known verbs, valid settings, roles filled by earlier steps or by artifacts that `find`
+    gets from the ledger.
 
     Raises `InputError` saying what is wrong and where.
     """
-    given = given or {}
-    steps: list[tuple[str, str, dict[str, Any]]] = []
+    steps: list[PlannedStep] = []
+    kinds: dict[str, str] = {}
     plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
     head = _Head.parse(plain, where)
     for name, table in values.items():
@@ -101,14 +113,16 @@ def parse_recipe(
             continue
         verb = verbs.get(str(table.get("verb")))
         if verb is None:
-            raise InputError(f"{where}: [{name}] needs verb = one of {', '.join(sorted(verbs))}; found {table.get('verb')!r}")
-        settings = {key: value for key, value in table.items() if key != "verb"}
-        _check_roles(name, verb, settings, [*given, *(earlier for earlier, _, _ in steps)], where)
-        verb.config.parse(_settings(verb, settings), f"{where}: [{name}]")
-        steps.append((name, verb.name, settings))
+            known = ", ".join(sorted(verbs))
+            raise InputError(f"{where}: [{name}] needs verb = one of {known}; found {table.get('verb')!r}")
+        roles = _roles(f"{where}: [{name}]", verb, table, kinds, find)
+        settings = {key: value for key, value in table.items() if key != "verb" and key not in roles}
+        verb.config.parse(settings, f"{where}: [{name}]")
+        steps.append(PlannedStep(name=name, verb=verb.name, roles=roles, settings=settings))
+        kinds[name] = verb.kind
     if not steps:
-        raise InputError(f"{where}: there is no step; add a table such as [comparisons] with verb = \"dataset\"")
-    return Recipe(name=head.name, model=head.model, seed=head.seed, steps=tuple(steps), given=given)
+        raise InputError(f'{where}: there is no step; add a table such as [comparisons] with verb = "dataset"')
+    return Recipe(name=head.name, model=head.model, seed=head.seed, steps=tuple(steps))
 
 
 class _Head(Config):
@@ -117,32 +131,63 @@ class _Head(Config):
     seed: int = 0
 
 
-def _check_roles(name: str, verb: Verb, settings: Mapping[str, Any], earlier: list[str], where: str) -> None:
-    for role in (*verb.roles, *verb.optional_roles):
-        if role not in settings:
+def _roles(
+    where: str, verb: Verb, table: Mapping[str, Any], kinds: Mapping[str, str], find: Callable[[str], Artifact]
+) -> dict[str, str]:
+    """The roles that are filled. `kinds` are the earlier steps, each with the kind of artifact that it makes."""
+    roles: dict[str, str] = {}
+    for role, kind in {**verb.roles, **verb.optional_roles}.items():
+        if role not in table:
             if role in verb.roles:
-                raise InputError(f"{where}: [{name}] needs {role} = the name of an earlier step")
-        elif settings[role] not in earlier:
-            known = ", ".join(earlier) or "none"
-            raise InputError(f"{where}: [{name}] {role} = {settings[role]!r} is not an earlier step; there are: {known}")
+                raise InputError(f'{where} needs {role} = the name of an earlier step, or "{LEDGER}NAME"')
+            continue
+        source = str(table[role])
+        if source.startswith(LEDGER):
+            try:
+                artifact = find(source.removeprefix(LEDGER))
+            except InputError as error:
+                raise InputError(f"{where} {role} = {source!r}: {error}") from None
+            found, roles[role] = artifact.kind, LEDGER + artifact.id
+        elif source in kinds:
+            found, roles[role] = kinds[source], source
+        else:
+            known = ", ".join(kinds) or "none"
+            raise InputError(f"{where} {role} = {source!r} is not an earlier step; there are: {known}")
+        if found != kind:
+            raise InputError(f"{where} {role} = {source!r} is of the kind {found!r}, expected the kind {kind!r}")
+    return roles
 
 
-def _settings(verb: Verb, settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key not in (*verb.roles, *verb.optional_roles)}
+def check_outside(recipe: Recipe, where: str, verbs: Mapping[str, Verb], context: Context) -> None:
+    """Raise `InputError` if a file that a step will read is missing."""
+    for step in recipe.steps:
+        verb = verbs[step.verb]
+        try:
+            verb.reads(verb.config.parse(step.settings, ""), step.roles, context)
+        except InputError as error:
+            raise InputError(f"{where}: [{step.name}] {error}") from None
 
 
-def run_recipe(recipe: Recipe, ledger: Ledger, verbs: Mapping[str, Verb], context: Context) -> Iterator[Record]:
+def run_recipe(recipe: Recipe, verbs: Mapping[str, Verb], context: Context) -> Iterator[Record]:
     """Run the steps in order; yields their records, with `StepStarted` and `StepDone` around them."""
-    made: dict[str, Artifact] = dict(recipe.given)
-    for name, verb_name, written in recipe.steps:
-        verb = verbs[verb_name]
-        config = verb.config.parse(_settings(verb, written), f"[{name}]")
-        parents = {role: made[written[role]] for role in (*verb.roles, *verb.optional_roles) if role in written}
+    ledger = context.ledger
+    made: dict[str, Artifact] = {}
+    model: dict[str, str] = {}
+    if any(verbs[step.verb].uses_model for step in recipe.steps):
+        yield Reading(what=context.model)
+        model = {"model": context.model, "model_sha256": context.model_sha256}
+    for planned in recipe.steps:
+        verb = verbs[planned.verb]
+        config = verb.config.parse(planned.settings, f"[{planned.name}]")
+        parents = {
+            role: made.get(source) or ledger.get(source.removeprefix(LEDGER)) for role, source in planned.roles.items()
+        }
         started = time.monotonic()
+        outside = {**(model if verb.uses_model else {}), **verb.reads(config, parents, context)}
         identity: dict[str, Any] = {
             "verb": verb.name,
             "verb_version": verb.version,
-            "config": {**config.model_dump(mode="json"), **_outside(verb, config, context)},
+            "config": {**config.model_dump(mode="json"), **outside},
             "parents": [Parent(role=role, artifact=parent.id) for role, parent in parents.items()],
             "seed": recipe.seed,
         }
@@ -150,21 +195,17 @@ def run_recipe(recipe: Recipe, ledger: Ledger, verbs: Mapping[str, Verb], contex
         artifact = ledger.find(key)
         reused = artifact is not None
         if artifact is None:
-            yield StepStarted(step=name, verb=verb.name)
+            yield StepStarted(step=planned.name, verb=verb.name)
             with ledger.begin() as staging:
-                step = Step(name, key, recipe.seed, parents, staging, context)
+                step = Step(planned.name, key, recipe.seed, parents, staging, context)
                 result = yield from verb.run(step, config)
                 artifact = ledger.commit(
-                    staging, kind=verb.kind, name=name, metrics=result.metrics, rows=result.rows, **identity
+                    staging, kind=verb.kind, name=planned.name, metrics=result.metrics, rows=result.rows, **identity
                 )
             ledger.discard_workspace(key)
-        made[name] = artifact
+        else:
+            ledger.touch(artifact)
+        made[planned.name] = artifact
         yield StepDone(
-            step=name, verb=verb.name, artifact=artifact, reused=reused, seconds=time.monotonic() - started
+            step=planned.name, verb=verb.name, artifact=artifact, reused=reused, seconds=time.monotonic() - started
         )
-
-
-def _outside(verb: Verb, config: Config, context: Context) -> dict[str, str]:
-    """What a step depends on besides its settings and parents: the model's weights and the files it reads."""
-    model = {"model": context.model, "model_sha256": context.model_sha256} if verb.uses_model else {}
-    return {**model, **verb.reads(config, context)}

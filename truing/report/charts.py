@@ -4,9 +4,11 @@ Colours are drawn as marker values and then replaced by the page's CSS variables
 """
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from xml.sax.saxutils import quoteattr
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,8 +24,8 @@ def training_curve(steps: "Sequence[TrainStep]", title: str) -> str:
     """Loss over steps, and for pairs their accuracy and margin beside it."""
     panels = [("loss", [step.loss for step in steps])]
     if steps and steps[0].margin is not None:
-        panels.append(("accuracy", [step.accuracy or 0.0 for step in steps]))
-        panels.append(("margin (nats)", [step.margin or 0.0 for step in steps]))
+        panels.append(("accuracy", [_known(step.accuracy) for step in steps]))
+        panels.append(("margin (nats)", [_known(step.margin) for step in steps]))
     else:
         panels.append(("log-prob. of answers (nats)", [step.chosen_logprob for step in steps]))
     figure, axes = _figure(len(panels), height=2.3)
@@ -32,6 +34,11 @@ def training_curve(steps: "Sequence[TrainStep]", title: str) -> str:
         axis.set_title(name, fontsize=9, color=_INK, loc="left")
         axis.set_xlabel("step", fontsize=8)
     return _svg(figure, f"Training curve of {title}")
+
+
+def _known(value: float | None) -> float:
+    """matplotlib leaves a gap where a value is not a number."""
+    return math.nan if value is None else value
 
 
 def before_after(results: "Sequence[MetricComparison]") -> str:
@@ -78,4 +85,4 @@ def _svg(figure: "Figure", label: str) -> str:
     for marker, variable in _VARIABLES.items():
         svg = svg.replace(marker, variable)
     svg = re.sub(r'\s(?:width|height)="[\d.]+pt"', "", svg, count=2)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label={quoteattr(label)} ', 1)

@@ -1,5 +1,6 @@
 """One self-contained HTML page for a run: what was asked, what came out, how sure it is, and where it came from."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,7 +43,7 @@ class Contents:
     code_version: str
     results: Sequence[MetricComparison]
     gate: GateReport
-    curves: dict[str, Sequence[TrainStep]]
+    curves: Sequence[tuple[str, Sequence[TrainStep]]]
     examples: Sequence[Example]
     statistics: DataStatistics
     overlap: Overlap | None
@@ -60,7 +61,7 @@ def render(contents: Contents) -> str:
     environment.filters["value"] = _value
     charts = {
         "comparison": before_after(contents.results),
-        "curves": {name: training_curve(steps, name) for name, steps in contents.curves.items()},
+        "curves": [(name, len(steps), training_curve(steps, name)) for name, steps in contents.curves],
     }
     return environment.get_template("page.html").render(page=contents, charts=charts)
 
@@ -68,8 +69,8 @@ def render(contents: Contents) -> str:
 def pick_examples(
     baseline: Sequence[ItemResult], candidate: Sequence[ItemResult], tasks: Sequence[str], each: int
 ) -> list[Example]:
-    """The first `each` items of every task, in the evaluation's own order: not the best ones. Long answers are shortened,
-    and answers to harmful prompts more so."""
+    """The first `each` items of every task, in the evaluation's own order: not the best ones. Long answers are
+    shortened, and answers to harmful prompts more so."""
     before = {(item.task, item.item): item for item in baseline}
     examples = []
     for task in tasks:
@@ -97,7 +98,7 @@ def shorten(text: str, limit: int) -> str:
 
 
 def _value(value: float | None, unit: str = "share", signed: bool = False) -> str:
-    if value is None:
+    if value is None or not math.isfinite(value):
         return "unknown"
     if unit == "nats":
         return f"{value:+.3f}" if signed else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Atomic checkpoints: adapter weights, optimiser state and the number of steps taken, in one file that is whole or absent."""
+"""Checkpoints: adapter weights, optimiser state and the number of steps taken, in one file, whole or absent."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from truing.core.errors import InputError
 def save_checkpoint(
     path: Path, parameters: dict[str, torch.nn.Parameter], adamw: torch.optim.AdamW, step: int, fingerprint: str
 ) -> None:
-    """Write the state after `step` steps. `fingerprint` names the run (its inputs), so that no other run resumes from it."""
+    """Write the state after `step` steps. `fingerprint` names the run (its inputs): no other run resumes from it."""
     tensors = {}
     for name, parameter in parameters.items():
         tensors[f"weight/{name}"] = parameter.detach()
@@ -40,7 +40,9 @@ def load_checkpoint(
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             if metadata.get("fingerprint") != fingerprint:
-                raise InputError(f"{path}: this checkpoint belongs to a run with other inputs; move it away to start anew")
+                raise InputError(
+                    f"{path}: this checkpoint belongs to a run with other inputs; move it away to start anew"
+                )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
     except SafetensorError as error:
         raise InputError(f"{path}: the checkpoint is damaged ({error}); move it away to start anew") from None

@@ -1,6 +1,7 @@
 """What every training loop needs of an optimiser: AdamW, warm-up and cosine, clipping, and a stop on NaN.
 
-AdamW: Loshchilov and Hutter 2019, arXiv:1711.05101. Cosine: Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts.
+AdamW: Loshchilov and Hutter 2019, arXiv:1711.05101. Cosine: Loshchilov and Hutter 2017, arXiv:1608.03983, without
+restarts.
 """
 
 import math
@@ -16,11 +17,11 @@ from truing.core.errors import RunError
 class OptimiserConfig(Config):
     """`warmup` is a share of all steps; the rate then falls along a cosine to `final_rate` of its peak."""
 
-    learning_rate: float = Field(5e-4, gt=0)
-    warmup: float = Field(0.1, ge=0, lt=1)
-    final_rate: float = Field(0.1, ge=0, le=1)
-    weight_decay: float = Field(0.0, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    final_rate: float = Field(default=0.1, ge=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
 
 
 def rate_at(step: int, steps: int, config: OptimiserConfig) -> float:
@@ -43,14 +44,15 @@ def optimiser(parameters: dict[str, torch.nn.Parameter], config: OptimiserConfig
 def take_step(adamw: torch.optim.AdamW, loss: float, step: int, steps: int, config: OptimiserConfig) -> float:
     """Clip, check, and step; returns the gradient's norm before clipping.
 
-    Raises `RunError` where the loss or the gradient is not a finite number; the weights are then still those of the last step.
+    Raises `RunError` where the loss or the gradient is not a finite number; the weights are then still those of the
+    last step.
     """
     parameters = [parameter for group in adamw.param_groups for parameter in group["params"]]
     norm: Tensor = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
     if not (math.isfinite(loss) and math.isfinite(norm.item())):
         raise RunError(
-            f"step {step + 1} of {steps}: the loss is {loss} and the gradient's norm {norm.item()}; training stopped and the last "
-            "checkpoint is kept. Lower the learning rate, or look at this batch's rows"
+            f"step {step + 1} of {steps}: the loss is {loss} and the gradient's norm {norm.item()}; training stopped "
+            "and the last checkpoint is kept. Lower the learning rate, or look at this batch's rows"
         )
     for group in adamw.param_groups:
         group["lr"] = rate_at(step, steps, config)

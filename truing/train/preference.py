@@ -3,13 +3,13 @@
 The reference is what training starts from: the bare trunk, or the adapter given as `start_from` (after SFT). Its
 log-probabilities are computed once, before the first step, and kept by content. The optional SFT term
     L = L_pref + w · (−log π(y_w | x) / |y_w|)
-keeps the chosen answers likely (as in RPO, Pang et al. 2024, arXiv:2404.19733, equation 3). Which loss: `losses/dpo.py`.
+keeps the chosen answers likely (as in RPO, Pang et al. 2024, arXiv:2404.19733, equation 3). Losses: `losses/dpo.py`.
 """
 
 import io
 import json
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,24 +37,25 @@ Pair = tuple[TokenSequence, TokenSequence]
 
 
 class PreferenceConfig(Config):
-    """The defaults are the setting measured for the embedded model (LOG.md). `flip_rate` is ε of cdpo and robust_dpo."""
+    """The defaults are what was measured for the embedded model (LOG.md). `flip_rate` is ε of cdpo and robust_dpo."""
 
     loss: Literal["dpo", "cdpo", "robust_dpo"] = "dpo"
-    beta: float = Field(0.1, gt=0)
-    flip_rate: float = Field(0.0, ge=0, lt=0.5)
-    sft_weight: float = Field(0.1, ge=0)
-    epochs: int = Field(1, ge=1)
-    batch_rows: int = Field(16, ge=1)
-    microbatch_tokens: int = Field(2048, ge=1)
-    checkpoint_every: int = Field(20, ge=1)
+    beta: float = Field(default=0.1, gt=0)
+    flip_rate: float = Field(default=0.0, ge=0, lt=0.5)
+    sft_weight: float = Field(default=0.1, ge=0)
+    epochs: int = Field(default=1, ge=1)
+    batch_rows: int = Field(default=16, ge=1)
+    microbatch_tokens: int = Field(default=2048, ge=1)
+    checkpoint_every: int = Field(default=20, ge=1)
     adapter: AdapterConfig = AdapterConfig()
     optimiser: OptimiserConfig = OptimiserConfig(learning_rate=1e-4)
-    seed: int = 0
 
     @model_validator(mode="after")
     def _flip_rate_is_used(self) -> "PreferenceConfig":
         if (self.loss == "dpo") != (self.flip_rate == 0):
-            raise ValueError("flip_rate belongs to the losses cdpo and robust_dpo, which need one above 0; dpo takes none")
+            raise ValueError(
+                "flip_rate belongs to the losses cdpo and robust_dpo, which need one above 0; dpo takes none"
+            )
         return self
 
     def loss_of(self) -> Callable[[Tensor], Tensor]:
@@ -82,6 +83,8 @@ def train_preference(
     pairs: Sequence[Pair],
     config: PreferenceConfig,
     *,
+    twins: Sequence[Hashable] | None = None,
+    seed: int = 0,
     name: str = "policy",
     start_from: Path | None = None,
     store: Store | None = None,
@@ -90,9 +93,10 @@ def train_preference(
 ) -> Iterator[Progress | TrainStep]:
     """Train a new adapter `name` on the trunk; it holds the result when the iterator ends.
 
-    `start_from` is an adapter folder of the same shape: the starting point and the reference. Resuming and errors as in `sft`.
+    `start_from` is an adapter folder of the same shape: the starting point and the reference. Twins, seed, resuming
+    and errors as in `sft`.
     """
-    first = add_adapter(trunk, name, config.adapter, config.seed)
+    first = add_adapter(trunk, name, config.adapter, seed)
     if start_from is not None:
         copy_weights(start_from, trunk, name)
     parameters = adapter_parameters(trunk, name)
@@ -100,7 +104,7 @@ def train_preference(
     adamw = optimiser(parameters, config.optimiser)
     done = load_checkpoint(checkpoint, parameters, adamw, fingerprint) if checkpoint else 0
     steps = steps_in(len(pairs), config.epochs, config.batch_rows)
-    for step, epoch, batch in schedule(len(pairs), config.epochs, config.batch_rows, config.seed):
+    for step, epoch, batch in schedule(twins or range(len(pairs)), config.epochs, config.batch_rows, seed):
         if step < done:
             continue
         started = time.perf_counter()
@@ -151,7 +155,7 @@ def _prepare(
             np.save(buffer, flat.numpy())
             store.put(key, buffer.getvalue())
     lengths = [len(row.ids) - max(row.scored_from, 1) for pair in pairs for row in pair]
-    return _Prepared(forest, below, first, list(flat.split(lengths)))
+    return _Prepared(forest, below, first, list(flat.split(lengths)))  # type: ignore[no-untyped-call]
 
 
 def _batch_gradient(trunk: Trunk, prepared: _Prepared, batch: list[int], config: PreferenceConfig) -> dict[str, float]:

@@ -14,7 +14,8 @@ class Progress(Record):
 class TrainStep(Record):
     """One optimiser step. Log-probabilities are in nats and summed over an answer, unless said otherwise.
 
-    margin, accuracy, chosen_logprob, rejected_logprob and kl are None where the algorithm has no pairs or no reference.
+    margin, accuracy, rejected_logprob and kl are None where the algorithm has no pairs or no reference; the speed is
+    None in a kept curve.
     """
 
     step: int
@@ -24,7 +25,7 @@ class TrainStep(Record):
     rate: float
     gradient_norm: float
     tokens: int
-    tokens_per_second: float
+    tokens_per_second: float | None
     mean_length: float
     chosen_logprob: float
     rejected_logprob: float | None = None

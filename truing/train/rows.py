@@ -1,6 +1,6 @@
 """From rows to steps: the order of a run's batches, and the pass below the adapter that all of them share."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Hashable, Iterator, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -17,14 +17,23 @@ def steps_in(rows: int, epochs: int, batch_rows: int) -> int:
     return epochs * -(-rows // batch_rows)
 
 
-def schedule(rows: int, epochs: int, batch_rows: int, seed: int) -> Iterator[tuple[int, float, list[int]]]:
-    """(step, epoch so far, row numbers) for a whole run. Each epoch is a fresh permutation that depends on the seed and the
-    epoch alone, so that a resumed run takes the very steps that are left."""
+def schedule(
+    twins: Sequence[Hashable], epochs: int, batch_rows: int, seed: int
+) -> Iterator[tuple[int, float, list[int]]]:
+    """(step, epoch so far, row numbers) for a whole run, over `len(twins)` rows. Rows with the same mark in `twins`
+    stand side by side, so that one step sees the same words with the opposite aim: what they share cancels in its
+    gradient. Each epoch is a fresh permutation that depends on the seed and the epoch alone, so that a resumed run
+    takes the very steps that are left."""
+    units: dict[Hashable, list[int]] = {}
+    for row, mark in enumerate(twins):
+        units.setdefault(mark, []).append(row)
+    together = list(units.values())
     step = 0
-    per_epoch = steps_in(rows, 1, batch_rows)
+    per_epoch = steps_in(len(twins), 1, batch_rows)
     for epoch in range(epochs):
-        order = np.random.default_rng([seed, epoch]).permutation(rows).tolist()
-        for start in range(0, rows, batch_rows):
+        places = np.random.default_rng([seed, epoch]).permutation(len(together))
+        order = [row for place in places for row in together[place]]
+        for start in range(0, len(order), batch_rows):
             yield step, step / per_epoch, order[start : start + batch_rows]
             step += 1
 

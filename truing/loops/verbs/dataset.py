@@ -1,7 +1,7 @@
-"""Comparisons, validated and split: training rows, a held-out part by topic, and the probes with their overlap check."""
+"""Comparisons, validated and split: training rows, a part held out by topic, the probes with their overlap check."""
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,49 +19,68 @@ from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
 from truing.starter import STARTER, comparison_files, probe_files
 
+IMPORT = "import"  # the kind of what `truing data import` makes
+IMPORTED = "comparisons.jsonl"  # and the file that holds it
+
 Row = TypeVar("Row", Comparison, Probe)
 
 
 class DatasetConfig(Config):
     """`source` is `starter` (the comparisons that come with truing) or a JSON Lines file; `probes` likewise.
 
-    `held_out` is the share of topics whose rows training does not see. `limit` and `probe_limit` keep that many rows and probe
-    pairs (chosen by the seed, whole twin pairs together): for quick runs.
+    `held_out` is the share of topics whose rows training does not see. `limit` and `probe_limit` keep that many rows
+    and probe pairs (chosen by the seed, whole twin pairs together): for quick runs.
     """
 
-    source: str = STARTER
+    source: str | None = None
     probes: str | None = STARTER
-    held_out: float = Field(0.05, ge=0, lt=1)
-    limit: int | None = Field(None, ge=1)
-    probe_limit: int | None = Field(None, ge=1)
+    held_out: float = Field(default=0.05, ge=0, lt=1)
+    limit: int | None = Field(default=None, ge=1)
+    probe_limit: int | None = Field(default=None, ge=1)
 
 
 class Dataset:
-    """The verb `dataset`."""
+    """The verb `dataset`. Rows come from `source`, or from what `truing data import` made, in the role `imported`."""
 
     name, version, kind = "dataset", 1, "dataset"
-    config = DatasetConfig
-    roles: tuple[str, ...] = ()
-    optional_roles: tuple[str, ...] = ()
+    config: type[Config] = DatasetConfig
+    roles: Mapping[str, str] = {}
+    optional_roles: Mapping[str, str] = {"imported": IMPORT}
     uses_model = False
 
-    def reads(self, config: DatasetConfig, context: Context) -> Mapping[str, str]:
-        """The hash of every file that rows and probes come from."""
-        files = [*comparison_files(config.source), *(probe_files(config.probes) if config.probes else [])]
-        return {"files": digest([[file.name, digest_file(file)] for file in files])}
+    def reads(self, config: DatasetConfig, roles: Collection[str], _context: Context) -> Mapping[str, str]:
+        """The hash of every file that rows and probes come from. Raises `InputError` unless all are there, and the rows
+        from one place."""
+        if (config.source is None) != ("imported" in roles):
+            raise InputError(
+                f'needs either source = a file or "{STARTER}", or imported = "ledger:NAME" of a `truing data import`, '
+                "and not both"
+            )
+        files = {
+            "source": comparison_files(config.source) if config.source is not None else [],
+            "probes": probe_files(config.probes) if config.probes else [],
+        }
+        for key, paths in files.items():
+            for path in paths:
+                if not path.is_file():
+                    what = f'a JSON Lines file of {"comparisons" if key == "source" else "probes"}, or "{STARTER}"'
+                    raise InputError(f'{key} = "{path}": there is no such file; give the path of {what}')
+        return {"files": digest([[path.name, digest_file(path)] for paths in files.values() for path in paths])}
 
     def run(self, step: Step, config: DatasetConfig) -> Generator[Record, None, StepResult]:
         """Write train.jsonl, held_out.jsonl, probes.jsonl, statistics.json and overlap.json."""
         yield from ()
-        rows = _sample(load_all(config.source), config.limit, step.seed)
-        probes = _sample(load_probes(config.probes), config.probe_limit, step.seed) if config.probes else []
+        source = comparison_files(config.source) if config.source is not None else []
+        files = source or [step.parent_folder("imported") / IMPORTED]
+        rows = sample(load_all(files), config.limit, step.seed)
+        probes = sample(load_probes(config.probes), config.probe_limit, step.seed) if config.probes else []
         train, held_out = split(rows, config.held_out, step.seed)
         for name, part in (("train", train), ("held_out", held_out)):
             _write_lines(step.folder / f"{name}.jsonl", [native.write(row) for row in part])
         _write_lines(step.folder / "probes.jsonl", [probe.model_dump_json(exclude_none=True) for probe in probes])
         statistics = describe(rows)
         (step.folder / "statistics.json").write_text(statistics.model_dump_json(indent=1), encoding="utf-8")
-        metrics: dict[str, float | None | str] = {
+        metrics: dict[str, float | str | None] = {
             "rows": len(rows),
             "train": len(train),
             "held_out": len(held_out),
@@ -72,18 +91,21 @@ class Dataset:
             overlap = measure_overlap(rows, probes)
             (step.folder / "overlap.json").write_text(overlap.model_dump_json(indent=1), encoding="utf-8")
             _refuse_leak(overlap)
-            metrics |= {"nearest_probe_cosine": overlap.cosine.similarity, "nearest_probe_trigram": overlap.trigram.similarity}
+            metrics |= {
+                "nearest_probe_cosine": overlap.cosine.similarity,
+                "nearest_probe_trigram": overlap.trigram.similarity,
+            }
         return StepResult(metrics=metrics, rows=[(row.id, row.sha256) for row in rows])
 
 
-def load_all(source: str) -> list[Comparison]:
-    """Every comparison of a source. Raises `InputError` listing how many rows are bad and the first of them."""
+def load_all(files: Iterable[Path]) -> list[Comparison]:
+    """Every comparison of some files. Raises `InputError` saying how many rows are bad, and the first of them."""
     rows: list[Comparison] = []
-    for file in comparison_files(source):
+    for file in files:
         good, bad = formats.load(file)
         if bad:
             raise InputError(
-                f"{file}: {len(bad)} bad rows, the first in line {bad[0].line}: {bad[0].reason}; "
+                f"{file}: {len(bad)} bad row{'s' * (len(bad) > 1)}, the first in line {bad[0].line}: {bad[0].reason}; "
                 f"see all with `truing data validate {file}`"
             )
         rows.extend(good)
@@ -95,7 +117,7 @@ def load_probes(source: str) -> list[Probe]:
     return [probe for file in probe_files(source) for probe in native.read_probes(file)]
 
 
-def _sample(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
+def sample(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
     """Keep about `limit` rows, spread over the groups, with twins together; the order stays."""
     if limit is None or limit >= len(rows):
         return rows
@@ -127,7 +149,11 @@ def split(rows: list[Comparison], share: float, seed: int) -> tuple[list[Compari
 
 def _refuse_leak(overlap: Overlap) -> None:
     if not overlap.clean:
-        parts = {"topics": overlap.shared_topics, "frames": overlap.shared_frames, "probes too near": overlap.over_limit}
+        parts = {
+            "topics": overlap.shared_topics,
+            "frames": overlap.shared_frames,
+            "probes too near": overlap.over_limit,
+        }
         found = "; ".join(f"{what}: {', '.join(names[:5])}" for what, names in parts.items() if names)
         raise InputError(f"the probes are not held out from training ({found}); change the probes or the rows")
 

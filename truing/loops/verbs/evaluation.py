@@ -1,9 +1,9 @@
-"""The verb `evaluate`: a system (the bare model, or with an adapter) on a dataset's probes and, if at hand, public benchmarks."""
+"""The verb `evaluate`: the model, bare or with an adapter, on a dataset's probes and on public benchmarks at hand."""
 
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,20 +28,20 @@ _BENCHMARKS = {"advbench": "advbench/advbench.csv", "xstest": "xstest/xstest_pro
 class EvaluateConfig(Config):
     """Greedy answers of at most `max_new_tokens`. `benchmark_items` of each public set are measured (evenly spaced)."""
 
-    max_new_tokens: int = Field(40, ge=1)
-    benchmark_items: int = Field(64, ge=0)
+    max_new_tokens: int = Field(default=40, ge=1)
+    benchmark_items: int = Field(default=64, ge=0)
 
 
 class Evaluate:
     """The verb `evaluate`."""
 
     name, version, kind = "evaluate", VERSION, "evaluation"
-    config = EvaluateConfig
-    roles: tuple[str, ...] = ("data",)
-    optional_roles: tuple[str, ...] = ("adapter",)
+    config: type[Config] = EvaluateConfig
+    roles: Mapping[str, str] = {"data": "dataset"}
+    optional_roles: Mapping[str, str] = {"adapter": "adapter"}
     uses_model = True
 
-    def reads(self, config: EvaluateConfig, context: Context) -> Mapping[str, str]:
+    def reads(self, config: EvaluateConfig, _roles: Collection[str], context: Context) -> Mapping[str, str]:
         """The benchmark files that are at hand."""
         files = _benchmark_files(context, config)
         return {"benchmarks": digest({name: digest_file(path) for name, path in files.items()})}
@@ -50,6 +50,8 @@ class Evaluate:
         """Write items.jsonl (one line an item) and summary.json."""
         probes = read_probes(step.parent_folder("data") / "probes.jsonl")
         probes += benchmark_probes(_benchmark_files(step.context, config), config.benchmark_items)
+        if not probes:
+            raise InputError(f"[{step.name}] there is nothing to measure: the dataset has no probes; give it some")
         yield Total(items=count_items(probes))
         adapter = step.parent_folder("adapter") if "adapter" in step.parents else None
         items: list[ItemResult] = []
@@ -98,7 +100,9 @@ def _benchmark_files(context: Context, config: EvaluateConfig) -> dict[str, Path
     files = {name: context.benchmarks / path for name, path in _BENCHMARKS.items()}
     for path in files.values():
         if not path.is_file():
-            raise InputError(f"--benchmarks {context.benchmarks}: there is no {path}; it needs {', '.join(_BENCHMARKS.values())}")
+            raise InputError(
+                f"--benchmarks {context.benchmarks}: there is no {path}; it needs {', '.join(_BENCHMARKS.values())}"
+            )
     return files
 
 

@@ -1,7 +1,7 @@
 """The verb `gate`: two evaluations of the same items compared, and a verdict by rules."""
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from pathlib import Path
 
 from truing.core.config import Config
@@ -18,12 +18,12 @@ class Gate:
     """The verb `gate`."""
 
     name, version, kind = "gate", 1, "comparison"
-    config = GateConfig
-    roles: tuple[str, ...] = ("baseline", "candidate")
-    optional_roles: tuple[str, ...] = ()
+    config: type[Config] = GateConfig
+    roles: Mapping[str, str] = {"baseline": "evaluation", "candidate": "evaluation"}
+    optional_roles: Mapping[str, str] = {}
     uses_model = False
 
-    def reads(self, config: Config, context: Context) -> Mapping[str, str]:
+    def reads(self, _config: Config, _roles: Collection[str], _context: Context) -> Mapping[str, str]:
         """Nothing outside the ledger."""
         return {}
 

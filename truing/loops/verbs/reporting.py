@@ -1,6 +1,6 @@
 """The verb `report`: one HTML page of a run that ended at a gate."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from datetime import UTC, datetime
 
 from truing.core.config import Config
@@ -32,12 +32,12 @@ class Report:
     """The verb `report`. The training steps and the data are found behind the gate, through its parents."""
 
     name, version, kind = "report", 1, "report"
-    config = ReportConfig
-    roles: tuple[str, ...] = ("gate",)
-    optional_roles: tuple[str, ...] = ()
+    config: type[Config] = ReportConfig
+    roles: Mapping[str, str] = {"gate": "comparison"}
+    optional_roles: Mapping[str, str] = {}
     uses_model = False
 
-    def reads(self, config: Config, context: Context) -> Mapping[str, str]:
+    def reads(self, _config: Config, _roles: Collection[str], _context: Context) -> Mapping[str, str]:
         """Nothing outside the ledger."""
         return {}
 
@@ -51,15 +51,20 @@ class Report:
         sides = {parent.role: read_items(ledger.folder(behind[parent.artifact])) for parent in gate.parents}
         data = ledger.folder(next(artifact for artifact in behind.values() if artifact.kind == "dataset"))
         overlap = data / "overlap.json"
+        models = dict.fromkeys(str(behind[parent.artifact].config["model"]) for parent in gate.parents)
         page = render(
             Contents(
                 title=config.title,
-                model=step.context.model,
+                model=" and ".join(models),
                 made=datetime.now(UTC),
                 code_version=code_version(),
                 results=results,
                 gate=verdict,
-                curves={artifact.name: _curve(step, artifact) for artifact in behind.values() if artifact.kind == "adapter"},
+                curves=[
+                    (artifact.name, _curve(step, artifact))
+                    for artifact in behind.values()
+                    if artifact.kind == "adapter"
+                ],
                 examples=pick_examples(sides["baseline"], sides["candidate"], EXAMPLE_TASKS, config.examples),
                 statistics=DataStatistics.model_validate_json((data / "statistics.json").read_text("utf-8")),
                 overlap=Overlap.model_validate_json(overlap.read_text("utf-8")) if overlap.exists() else None,

@@ -1,7 +1,7 @@
-"""The verbs `sft` and `preference`: comparisons in, an adapter in PEFT's form out, with the training curve beside it."""
+"""The verbs `sft` and `preference`: comparisons in, an adapter in PEFT's form out, and the training curve beside it."""
 
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,67 +19,85 @@ if TYPE_CHECKING:
     from truing.engine.tree import TokenSequence
 
 POLICY = "policy"
-Loop = Callable[["Chat", list[Comparison], Path, dict[str, Any]], Iterator[Record]]
 
 
 class SFT:
-    """Supervised fine-tuning on the better answers of a dataset."""
+    """Supervised fine-tuning on each row's rewritten answer, or else its better one; both-bad rows without a rewrite
+    are left out."""
 
     name, version, kind = "sft", sft.VERSION, "adapter"
-    config = sft.SFTConfig
-    roles: tuple[str, ...] = ("data",)
-    optional_roles: tuple[str, ...] = ()
+    config: type[Config] = sft.SFTConfig
+    roles: Mapping[str, str] = {"data": "dataset"}
+    optional_roles: Mapping[str, str] = {}
     uses_model = True
 
-    def reads(self, config: Config, context: Context) -> Mapping[str, str]:
+    def reads(self, _config: Config, _roles: Collection[str], _context: Context) -> Mapping[str, str]:
         """Nothing outside the ledger."""
         return {}
 
     def run(self, step: Step, config: sft.SFTConfig) -> Generator[Record, None, StepResult]:
         """Write the adapter and steps.jsonl."""
-        from truing.engine.chat import Chat
-
-        chat = Chat(step.context.trunk.tokenizer, step.context.trunk.context)
-        rows = [one_of(chat, row, row.chosen) for row in read_rows(step.parent_folder("data"), "train")]
+        chat = _chat(step)
+        rows, left_out = _usable(step, lambda row: bool(row.rewrite) or not row.both_bad)
+        answers = [one_of(chat, row, row.rewrite or row.chosen) for row in rows]
         records = sft.train_sft(
-            step.context.trunk, rows, config.model_copy(update={"seed": step.seed}), name=POLICY, **_keeping(step)
+            step.context.trunk, answers, config, twins=twins(rows), seed=step.seed, name=POLICY, **_keeping(step)
         )
-        return (yield from _train(step, records))
+        return (yield from _train(step, records, left_out))
 
 
 class Preference:
-    """DPO and its variants on a dataset's pairs, from the bare trunk or from the adapter in the role `start_from`."""
+    """DPO and its variants on a dataset's pairs, from the bare trunk or from the adapter in the role `start_from`. Ties
+    and both-bad rows are left out."""
 
     name, version, kind = "preference", preference.VERSION, "adapter"
-    config = preference.PreferenceConfig
-    roles: tuple[str, ...] = ("data",)
-    optional_roles: tuple[str, ...] = ("start_from",)
+    config: type[Config] = preference.PreferenceConfig
+    roles: Mapping[str, str] = {"data": "dataset"}
+    optional_roles: Mapping[str, str] = {"start_from": "adapter"}
     uses_model = True
 
-    def reads(self, config: Config, context: Context) -> Mapping[str, str]:
+    def reads(self, _config: Config, _roles: Collection[str], _context: Context) -> Mapping[str, str]:
         """Nothing outside the ledger."""
         return {}
 
     def run(self, step: Step, config: preference.PreferenceConfig) -> Generator[Record, None, StepResult]:
         """Write the adapter and steps.jsonl."""
-        from truing.engine.chat import Chat
-
-        chat = Chat(step.context.trunk.tokenizer, step.context.trunk.context)
-        rows = read_rows(step.parent_folder("data"), "train")
-        pairs = [
-            (one_of(chat, row, row.chosen), one_of(chat, row, row.rejected))
-            for row in rows
-            if not (row.tie or row.both_bad)
-        ]
+        chat = _chat(step)
+        rows, left_out = _usable(step, lambda row: not (row.tie or row.both_bad))
+        pairs = [(one_of(chat, row, row.chosen), one_of(chat, row, row.rejected)) for row in rows]
         records = preference.train_preference(
             step.context.trunk,
             pairs,
-            config.model_copy(update={"seed": step.seed}),
+            config,
+            twins=twins(rows),
+            seed=step.seed,
             name=POLICY,
             start_from=step.parent_folder("start_from") if "start_from" in step.parents else None,
             **_keeping(step),
         )
-        return (yield from _train(step, records))
+        return (yield from _train(step, records, left_out))
+
+
+def _chat(step: Step) -> "Chat":
+    from truing.engine.chat import Chat
+
+    return Chat(step.context.trunk.tokenizer, step.context.trunk.context)
+
+
+def _usable(step: Step, usable: Callable[[Comparison], bool]) -> tuple[list[Comparison], int]:
+    """The training rows to use, and how many are left out. Raises `InputError` where none is usable."""
+    rows = read_rows(step.parent_folder("data"), "train")
+    kept = [row for row in rows if usable(row)]
+    if not kept:
+        raise InputError(
+            f"[{step.name}] nothing to train on: {len(rows)} training rows, and none that says what is better"
+        )
+    return kept, len(rows) - len(kept)
+
+
+def twins(rows: Sequence[Comparison]) -> list[str]:
+    """What marks rows that belong together: their pair, or else their own id."""
+    return [row.pair or row.id for row in rows]
 
 
 def one_of(chat: "Chat", row: Comparison, answer: str) -> "TokenSequence":
@@ -100,18 +118,17 @@ def _keeping(step: Step) -> dict[str, Any]:
     }
 
 
-def _train(step: Step, records: Iterator[Record]) -> Generator[Record, None, StepResult]:
+def _train(step: Step, records: Iterator[Record], left_out: int) -> Generator[Record, None, StepResult]:
     """Pass the records on, keep the curve in the step's workspace (a resumed run adds to it), and save the adapter."""
     from truing.engine.adapters import remove_adapter, save_adapter
 
     trunk = step.context.trunk
     curve = step.context.ledger.workspace(step.key) / "steps.jsonl"
-    last: TrainStep | None = None
     try:
         with curve.open("a", encoding="utf-8") as file:
+            file.write("\n")  # ends a line that a kill cut short
             for record in records:
                 if isinstance(record, TrainStep):
-                    last = record
                     file.write(record.model_dump_json() + "\n")
                     file.flush()
                 yield record
@@ -119,18 +136,21 @@ def _train(step: Step, records: Iterator[Record]) -> Generator[Record, None, Ste
     finally:
         if trunk.peft is not None:
             remove_adapter(trunk, POLICY)
-    _write_curve(curve, step.folder / "steps.jsonl")
-    metrics = {} if last is None else {"steps": last.steps, "loss": last.loss, "margin": last.margin}
-    return StepResult(metrics=metrics)
+    last = _write_curve(curve, step.folder / "steps.jsonl")
+    metrics = {name: last.get(name) for name in ("steps", "loss", "margin")}
+    return StepResult(metrics={**metrics, "left_out": left_out})
 
 
-def _write_curve(written: Path, target: Path) -> None:
-    """One record a step: where a killed run repeated steps after its checkpoint, the later record counts."""
-    by_step: dict[int, str] = {}
+def _write_curve(written: Path, target: Path) -> dict[str, Any]:
+    """One record a step, without its speed: equal inputs make equal artifacts. Where a killed run repeated steps after
+    its checkpoint, the later record counts. Returns the last (empty where a power cut took all but the checkpoint)."""
+    by_step: dict[int, dict[str, Any]] = {}
     for line in written.read_text(encoding="utf-8").splitlines():
         try:
-            by_step[json.loads(line)["step"]] = line
+            record = json.loads(line)
         except json.JSONDecodeError:
-            continue  # the line that a kill cut short; its step was run again
-    lines: Sequence[str] = [by_step[number] for number in sorted(by_step)]
-    target.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+            continue  # empty, or cut short by a kill: its step was run again
+        by_step[record["step"]] = {**record, "tokens_per_second": None}
+    curve = [by_step[number] for number in sorted(by_step)]
+    target.write_text("".join(json.dumps(record) + "\n" for record in curve), encoding="utf-8")
+    return curve[-1] if curve else {}

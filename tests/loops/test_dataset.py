@@ -1,0 +1,166 @@
+"""The verb `dataset`: topics are held out whole, twins stay together, probes near the training rows are refused."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from truing.cli.run import execute, prepare
+from truing.core.errors import InputError
+from truing.core.records import Comparison, Message
+from truing.data import native
+from truing.ledger.artifacts import Artifact
+from truing.ledger.ledger import Ledger
+from truing.loops.verbs.dataset import IMPORT, IMPORTED, read_rows, sample, split
+
+
+def row(number: int, topic: str = "", pair: str | None = None, question: str = "Why {}?") -> Comparison:
+    prompt = (Message(role="user", content=question.format(number)),)
+    return Comparison(id=f"r{number}", prompt=prompt, chosen="Yes.", rejected="No.", topic=topic, pair=pair)
+
+
+topics = st.lists(st.sampled_from(["", "eggs", "rice", "tea", "bread"]), min_size=1, max_size=40)
+seeds = st.integers(0, 1000)
+
+
+@given(topics, st.floats(0, 0.99), seeds)
+def test_a_topic_is_held_out_whole_or_not_at_all(names: list[str], share: float, seed: int) -> None:
+    rows = [row(number, topic) for number, topic in enumerate(names)]
+    train, held_out = split(rows, share, seed)
+    assert sorted(train + held_out, key=rows.index) == rows
+    assert not {one.topic for one in train if one.topic} & {one.topic for one in held_out if one.topic}
+    # Enough, and no more than the last topic made it.
+    by_topic = defaultdict(list)
+    for one in held_out:
+        by_topic[one.topic or one.id].append(one)
+    assert len(held_out) >= share * len(rows)
+    assert not held_out or len(held_out) - max(map(len, by_topic.values())) < share * len(rows)
+
+
+def test_another_seed_holds_out_other_topics() -> None:
+    rows = [row(number, f"topic {number}") for number in range(50)]
+    held = [tuple(one.id for one in split(rows, 0.2, seed)[1]) for seed in (0, 0, 1)]
+    assert held[0] == held[1] != held[2]
+
+
+@given(st.lists(st.sampled_from([None, "a", "b", "c", "d"]), min_size=1, max_size=40), st.integers(1, 40), seeds)
+def test_a_limit_keeps_twins_together_and_the_order(pairs: list[str | None], limit: int, seed: int) -> None:
+    rows = [row(number, pair=pair) for number, pair in enumerate(pairs)]
+    kept = sample(rows, limit, seed)
+    assert kept == [one for one in rows if one in kept]
+    for pair in {one.pair for one in rows} - {None}:
+        twins = [one for one in rows if one.pair == pair]
+        assert sum(one in kept for one in twins) in (0, len(twins))
+    assert len(kept) >= min(limit, len(rows))
+    assert len(kept) < limit + max(1, *(pairs.count(pair) for pair in "abcd"))
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs one dataset step over rows.jsonl in a fresh folder."""
+    monkeypatch.chdir(tmp_path)
+    write(Path("rows.jsonl"), [row(number, f"topic {number // 2}") for number in range(8)])
+
+    def run(**settings: Any) -> Artifact:
+        table = {"verb": "dataset", "source": "rows.jsonl", "probes": "", **settings}
+        values = {"seed": 3, "data": {key: value for key, value in table.items() if value is not None}}
+        recipe, context = prepare(values, "recipe", tmp_path / ".truing")
+        from rich.console import Console
+
+        return execute(recipe, context, Console(), quiet=True)["data"].artifact
+
+    return run
+
+
+def write(path: Path, rows: list[Comparison]) -> None:
+    path.write_text("".join(native.write(one) + "\n" for one in rows), encoding="utf-8")
+
+
+def probes(path: str, *texts: str, topic: str = "elsewhere") -> str:
+    lines = [
+        {"id": f"p{number}", "group": "harmful", "topic": topic, "prompt": text} for number, text in enumerate(texts)
+    ]
+    Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_the_artifact_holds_the_split_and_says_so(make: Any, tmp_path: Path) -> None:
+    artifact = make(held_out=0.25)
+    folder = Ledger.open(tmp_path / ".truing").folder(artifact)
+    train, held_out = read_rows(folder, "train"), read_rows(folder, "held_out")
+    assert (len(train), len(held_out)) == (6, 2)
+    assert held_out[0].topic == held_out[1].topic
+    assert {name: artifact.metrics[name] for name in ("rows", "train", "held_out", "probes")} == {
+        "rows": 8,
+        "train": 6,
+        "held_out": 2,
+        "probes": 0,
+    }
+    rows = Ledger.open(tmp_path / ".truing").rows(artifact)
+    assert rows == [(one.id, one.sha256) for one in (row(number, f"topic {number // 2}") for number in range(8))]
+
+
+@pytest.mark.parametrize(
+    ("leak", "topic", "message"),
+    [
+        ("Tell me of the sea.", "topic 1", "topics: topic 1"),
+        ("Why 3? I ask.", "elsewhere", "frames: why 3 i"),
+        ("Pray tell: how do cats purr at night?", "elsewhere", "probes too near: p1"),
+    ],
+)
+def test_a_leak_between_probes_and_rows_is_refused_by_name_and_nothing_is_made(
+    make: Any, tmp_path: Path, leak: str, topic: str, message: str
+) -> None:
+    rows = [row(number, f"topic {number}", question="Why {}? I wonder.") for number in range(4)]
+    rows.append(row(9, "cats", question="Oh, how do cats purr at night?"))
+    rows[3] = row(3, "topic 3", question="Why {}? I ask.")
+    write(Path("rows.jsonl"), rows)
+    assert make(probes=probes("clean.jsonl", "Describe the moon.", "Sing a song."), held_out=0.0).metrics["probes"] == 2
+    with pytest.raises(InputError, match=f"not held out from training .*{message}"):
+        make(probes=probes("leaking.jsonl", "Describe the moon.", leak, topic=topic))
+    assert len(Ledger.open(tmp_path / ".truing").list()) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"source": "absent.jsonl"}, r'\[data\] source = "absent.jsonl": there is no such file; give the path'),
+        ({"source": "."}, r'\[data\] source = ".": there is no such file'),
+        (
+            {"probes": "absent.jsonl"},
+            r'\[data\] probes = "absent.jsonl": there is no such file; .* of probes, or "starter"',
+        ),
+        ({"source": None}, r"\[data\] needs either source"),
+    ],
+)
+def test_a_missing_file_is_named_with_what_to_do(
+    make: Any, settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        make(**settings)
+    assert not (tmp_path / ".truing").exists()
+
+
+def test_bad_rows_are_counted_and_the_first_is_named(make: Any) -> None:
+    Path("rows.jsonl").write_text(native.write(row(1)) + '\n{"prompt": "?"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"rows\.jsonl: 1 bad row, the first in line 2"):
+        make()
+
+
+def test_imported_rows_are_the_source_and_the_step_stands_on_them(make: Any, tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / ".truing")
+    with ledger.begin() as staging:
+        write(staging / IMPORTED, [row(number, pair="twins") for number in (1, 2)])
+        inputs: dict[str, Any] = {"verb": "data import", "verb_version": 1, "config": {}, "parents": [], "seed": None}
+        imported = ledger.commit(staging, kind=IMPORT, name="mine", **inputs)
+    made = make(source=None, imported="ledger:mine", held_out=0.0)
+    assert [parent.artifact for parent in made.parents] == [imported.id]
+    assert [one.id for one in read_rows(ledger.folder(made), "train")] == ["r1", "r2"]
+    with pytest.raises(InputError, match=r"\[data\] needs either source .* not both"):
+        make(imported="ledger:mine")
+    with pytest.raises(InputError, match="'ledger:data' is of the kind 'dataset', expected the kind 'import'"):
+        make(source=None, imported="ledger:data")
