@@ -1,4 +1,4 @@
-"""Fixtures: a tiny random model of the Llama family in float64, the real embedded model, and the benchmark data if at hand."""
+"""Fixtures: a tiny random Llama in float64, the embedded model, and the benchmark data if at hand."""
 
 from pathlib import Path
 from typing import Any
@@ -20,24 +20,24 @@ def shared_data() -> Path:
 
 
 def tiny_model(seed: int = 0, vocabulary: int = 61, **changes: Any) -> Any:
-    """A Llama of 3 layers with 4 heads over 2 key heads, in float64, with weights large enough to make attention matter."""
+    """A Llama of 3 layers with 4 heads over 2 key heads, in float64, with weights so large that attention matters."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    settings = dict(
-        vocab_size=vocabulary,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        initializer_range=0.3,
-    )
+    settings = {
+        "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "initializer_range": 0.3,
+    }
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = LlamaForCausalLM(LlamaConfig(**{**settings, **changes})).double().eval()
-    # transformers' norm rounds to float32 whatever the model's dtype; torch's keeps float64, so that parity can be exact.
+    # transformers' norm rounds to float32 whatever the model's dtype; torch's keeps float64, for exact parity.
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if type(child).__name__ == "LlamaRMSNorm":

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from truing.cli import progress
 from truing.cli.progress import Display, counted, duration, follow
-from truing.core.records import ItemResult, Record
+from truing.core.records import ItemResult, Progress, Record
 from truing.ledger.artifacts import Artifact
 from truing.loops.events import Reading, StepDone, StepStarted, Total
-from truing.train.records import Progress, TrainStep
+from truing.train.records import TrainStep
 
 
 def artifact(left_out: float) -> Artifact:

@@ -48,9 +48,12 @@ def test_sampled_tokens_follow_the_models_distribution(tiny_trunk: Trunk) -> Non
     from scipy.stats import chisquare
 
     prompt = (5, 6, 7)
-    drawn = [answer.ids[0] if answer.ids else 0 for _, answer in generate(
-        tiny_trunk, [prompt] * 4000, Decoding(max_new_tokens=1, temperature=1.0), end_id=0, slots=256
-    )]
+    drawn = [
+        answer.ids[0] if answer.ids else 0
+        for _, answer in generate(
+            tiny_trunk, [prompt] * 4000, Decoding(max_new_tokens=1, temperature=1.0), end_id=0, slots=256
+        )
+    ]
     forest = build_forest([TokenSequence((*prompt, token), 3) for token in range(61)])
     expected = score_forest(tiny_trunk, forest).sums().exp().numpy() * len(drawn)
     counts = torch.bincount(torch.tensor(drawn), minlength=61).numpy()
@@ -73,9 +76,11 @@ def test_a_cut_answer_is_not_called_finished(tiny_trunk: Trunk) -> None:
 
 
 def test_the_real_model_returns_logprobs_within_1e4_of_scoring(real_trunk: Trunk) -> None:
-    prompts = [tuple(real_trunk.tokenizer(text)["input_ids"]) for text in ("The capital of France is", "Once upon a time")]
+    texts = ("The capital of France is", "Once upon a time")
+    prompts = [tuple(real_trunk.tokenizer(text)["input_ids"]) for text in texts]
     for number, answer in generate(real_trunk, prompts, Decoding(max_new_tokens=12), end_id=2):
-        sequence = TokenSequence((*prompts[number], *answer.ids, *([2] if answer.finished else [])), len(prompts[number]))
+        ended = (2,) if answer.finished else ()
+        sequence = TokenSequence((*prompts[number], *answer.ids, *ended), len(prompts[number]))
         with torch.no_grad():
             (fresh,) = score_forest(real_trunk, build_forest([sequence])).lists()
         assert max(abs(a - b) for a, b in zip(answer.logprobs, fresh, strict=True)) < 1e-4

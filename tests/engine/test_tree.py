@@ -59,7 +59,9 @@ def test_blocks_cover_each_node_once_and_hold_all_its_ancestors(sequences: list[
 
 
 @given(sequences_strategy, st.data())
-def test_a_selection_is_the_forest_of_the_selected_sequences(sequences: list[TokenSequence], data: st.DataObject) -> None:
+def test_a_selection_is_the_forest_of_the_selected_sequences(
+    sequences: list[TokenSequence], data: st.DataObject
+) -> None:
     forest = build_forest(sequences)
     chosen = data.draw(st.lists(st.integers(0, len(sequences) - 1), min_size=1, max_size=6))
     selected, rebuilt = forest.select(chosen), build_forest([sequences[number] for number in chosen])
@@ -130,9 +132,7 @@ def test_parity_notices_a_branch_that_sees_its_sibling(tiny_trunk: Trunk, monkey
     """Negative control: without the tree's rule the numbers differ, so the parity tests can fail."""
     sequences = [TokenSequence((1, 2, 3, 4), 2), TokenSequence((1, 2, 5, 6), 2)]
     right = score_forest(tiny_trunk, build_forest(sequences)).sums()
-    monkeypatch.setattr(
-        "truing.engine.tree.Forest.sees", lambda self, queries, keys: keys[None, :] <= queries[:, None]
-    )
+    monkeypatch.setattr("truing.engine.tree.Forest.sees", lambda _, queries, keys: keys[None, :] <= queries[:, None])
     wrong = score_forest(tiny_trunk, build_forest(sequences)).sums()
     assert torch.allclose(right[0], wrong[0])
     assert (right[1] - wrong[1]).abs() > 1e-3
@@ -154,7 +154,8 @@ def test_the_real_model_agrees_in_float32(real_trunk: Trunk) -> None:
 
     from truing.engine.trunk import locate
 
-    text = real_trunk.tokenizer("The tide rises, the tide falls, and the traveller hastens toward the town.")["input_ids"]
+    line = "The tide rises, the tide falls, and the traveller hastens toward the town."
+    text = real_trunk.tokenizer(line)["input_ids"]
     sequences = [
         TokenSequence((*text[:8], *text[2:14]), 8),
         TokenSequence((*text[:8], *text[5:10]), 6),

@@ -52,7 +52,9 @@ def test_conservative_dpo_has_a_finite_optimum() -> None:
     beta, flip = 0.2, 0.1
     best = minimize_scalar(
         lambda h: conservative_dpo_loss(torch.tensor([h], dtype=torch.float64), beta, flip).item(),
-        bounds=(-100, 100), method="bounded", options={"xatol": 1e-8},
+        bounds=(-100, 100),
+        method="bounded",
+        options={"xatol": 1e-8},
     ).x
     assert best == pytest.approx(math.log((1 - flip) / flip) / beta, abs=1e-3)
 
@@ -70,7 +72,7 @@ def test_without_flips_all_three_agree() -> None:
 
 @pytest.mark.parametrize("flip", [-0.1, 0.5, 1.0])
 def test_an_impossible_flip_rate_is_refused(flip: float) -> None:
-    with pytest.raises(ValueError, match="below 0.5"):
+    with pytest.raises(ValueError, match=r"below 0\.5"):
         robust_dpo_loss(MARGINS, 0.1, flip)
 
 

@@ -10,12 +10,13 @@ import torch
 from tests.conftest import tiny_model
 from truing.core.errors import InputError, RunError
 from truing.core.protocols import MemoryStore
+from truing.core.records import Progress
 from truing.engine.adapters import AdapterConfig, adapter_parameters, save_adapter
 from truing.engine.tree import TokenSequence
 from truing.engine.trunk import Trunk
 from truing.train.optimise import OptimiserConfig
 from truing.train.preference import PreferenceConfig, train_preference
-from truing.train.records import Progress, TrainStep
+from truing.train.records import TrainStep
 from truing.train.sft import SFTConfig, train_sft
 
 SYSTEM = (1, 2, 3)

@@ -90,8 +90,8 @@ class Display:
 
 def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]":
     """Draw a recipe's records as they come; returns the finished steps by name."""
+    from truing.core.records import Progress as Preparing
     from truing.loops.events import Reading, StepDone, StepStarted, Total
-    from truing.train.records import Progress as Preparing
     from truing.train.records import TrainStep
 
     finished: dict[str, StepDone] = {}

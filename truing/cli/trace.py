@@ -84,11 +84,13 @@ def _label(artifact: "Artifact") -> str:
 
 def _origins(ledger: "Ledger", artifact: "Artifact") -> dict[str, tuple[str | None, str | None]]:
     """(origin, annotator) by row id, read from the artifact's own JSON Lines files; rows found nowhere are left out."""
+    from truing.data.native import lines_of
+
     found: dict[str, tuple[str | None, str | None]] = {}
     for file in artifact.files:
         if not file.name.endswith(".jsonl"):
             continue
-        for line in (ledger.folder(artifact) / file.name).read_text(encoding="utf-8").splitlines():
+        for line in lines_of(ledger.folder(artifact) / file.name):
             row = json.loads(line)
             if isinstance(row, dict) and "id" in row:
                 found.setdefault(row["id"], (row.get("origin"), row.get("annotator")))

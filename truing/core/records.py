@@ -126,3 +126,11 @@ class ItemResult(Record):
     answer: str = ""
     finished: bool | None = None
     detail: Mapping[str, float | None] = {}
+
+
+class Progress(Record):
+    """`done` of `total` units of a pass that prepares a result: embeddings, lower activations, reference scores."""
+
+    stage: str
+    done: int
+    total: int

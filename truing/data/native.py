@@ -52,6 +52,11 @@ def write(comparison: Comparison) -> str:
     return json.dumps(values, ensure_ascii=False)
 
 
+def lines_of(path: Path) -> list[str]:
+    """The lines of a JSON Lines file that truing wrote: a line ends at a newline only, not at U+2028 inside a text."""
+    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n") if path.stat().st_size else []
+
+
 def read_probes(path: Path) -> list[Probe]:
     """Probes from JSON Lines. Raises `InputError` naming the file and line of the first bad row."""
     probes = []

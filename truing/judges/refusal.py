@@ -79,9 +79,9 @@ MEASURED: tuple[JudgeAccuracy, ...] = (
     ),
     JudgeAccuracy(
         data="starter pack: good answers to harmful prompts and their twins (same authors)",
-        hits=240,
-        misses=0,
-        rejections=375,
+        hits=798,
+        misses=2,
+        rejections=935,
         false_alarms=0,
     ),
 )

@@ -1,8 +1,8 @@
 """Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290) and its two answers to noisy labels.
 
-h = (log π(y_w) − log π_ref(y_w)) − (log π(y_l) − log π_ref(y_l)) is the reference-adjusted margin, in nats; β scales it.
-At the start, π = π_ref gives h = 0 and every loss here is ln 2. With labels right with probability p, the optimum of the
-sigmoid loss is h* = logit(p)/β.
+h = (log π(y_w) − log π_ref(y_w)) − (log π(y_l) − log π_ref(y_l)) is the reference-adjusted margin, in nats; β scales
+it. At the start, π = π_ref gives h = 0 and every loss here is ln 2. With labels right with probability p, the optimum
+of the sigmoid loss is h* = logit(p)/β.
 """
 
 import torch
@@ -10,9 +10,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 
-def adjusted_margin(
-    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor
-) -> Tensor:
+def adjusted_margin(chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor) -> Tensor:
     """h [pairs] from summed log-probabilities [pairs] each, in nats."""
     return (chosen - reference_chosen) - (rejected - reference_rejected)
 
@@ -30,8 +28,8 @@ def conservative_dpo_loss(margin: Tensor, beta: float, flip_rate: float) -> Tens
 
 
 def robust_dpo_loss(margin: Tensor, beta: float, flip_rate: float) -> Tensor:
-    """(−(1−ε) log σ(βh) + ε log σ(−βh)) / (1−2ε) (rDPO, Chowdhury et al. 2024, arXiv:2403.00409, equation 12): under label
-    flips of rate ε its expectation is the clean loss exactly. ε in [0, ½)."""
+    """(−(1−ε) log σ(βh) + ε log σ(−βh)) / (1−2ε) (rDPO, Chowdhury et al. 2024, arXiv:2403.00409, equation 12): under
+    label flips of rate ε its expectation is the clean loss exactly. ε in [0, ½)."""
     _check(flip_rate)
     clean, flipped = logsigmoid(beta * margin), logsigmoid(-beta * margin)
     return (-(1 - flip_rate) * clean + flip_rate * flipped) / (1 - 2 * flip_rate)
@@ -45,7 +43,8 @@ def _check(flip_rate: float) -> None:
 def kl_estimate(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
     """The mean of k3 = r − 1 − ln r with r = π_ref/π per token (Schulman 2020, "Approximating KL divergence"), in nats.
 
-    Unbiased for KL(π ‖ π_ref) only on tokens drawn from π; on a dataset's answers it is a distance, not that divergence.
+    Unbiased for KL(π ‖ π_ref) only on tokens drawn from π; on a dataset's answers it is a distance, not that
+    divergence.
     """
     log_ratio = reference_logprobs - logprobs
     return (torch.expm1(log_ratio) - log_ratio).mean()

@@ -22,6 +22,7 @@ from torch import Tensor
 from truing.core.config import Config
 from truing.core.digest import digest, digest_bytes, digest_file
 from truing.core.protocols import Store
+from truing.core.records import Progress
 from truing.engine.adapters import AdapterConfig, adapter_parameters, add_adapter, copy_weights
 from truing.engine.score import TOKENS_AT_ONCE, batches, score_forest
 from truing.engine.tree import Forest, TokenSequence, build_forest
@@ -29,7 +30,7 @@ from truing.engine.trunk import Trunk
 from truing.losses.dpo import adjusted_margin, conservative_dpo_loss, dpo_loss, kl_estimate, robust_dpo_loss
 from truing.train.checkpoint import load_checkpoint, save_checkpoint
 from truing.train.optimise import OptimiserConfig, optimiser, rate_at, take_step
-from truing.train.records import Progress, TrainStep
+from truing.train.records import TrainStep
 from truing.train.rows import lower_pass, schedule, steps_in
 
 VERSION = 1

@@ -1,14 +1,6 @@
-"""What training loops yield: progress of a preparing pass, and one record a step."""
+"""What training loops yield beside `core.records.Progress`: one record a step."""
 
 from truing.core.records import Record
-
-
-class Progress(Record):
-    """`done` of `total` units of a pass that prepares training (lower activations, reference log-probabilities)."""
-
-    stage: str
-    done: int
-    total: int
 
 
 class TrainStep(Record):

@@ -6,10 +6,10 @@ import numpy as np
 from torch import Tensor
 
 from truing.core.protocols import Store
+from truing.core.records import Progress
 from truing.engine.score import lower_states
 from truing.engine.tree import Forest
 from truing.engine.trunk import Trunk
-from truing.train.records import Progress
 
 
 def steps_in(rows: int, epochs: int, batch_rows: int) -> int:

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from truing.core.config import Config
 from truing.core.protocols import Store
+from truing.core.records import Progress
 from truing.engine.adapters import AdapterConfig, adapter_parameters, add_adapter
 from truing.engine.score import batches, score_forest
 from truing.engine.tree import TokenSequence, build_forest
@@ -26,7 +27,7 @@ from truing.engine.trunk import Trunk
 from truing.losses.likelihood import sft_loss
 from truing.train.checkpoint import load_checkpoint, save_checkpoint
 from truing.train.optimise import OptimiserConfig, optimiser, rate_at, take_step
-from truing.train.records import Progress, TrainStep
+from truing.train.records import TrainStep
 from truing.train.rows import lower_pass, schedule, steps_in
 
 VERSION = 1

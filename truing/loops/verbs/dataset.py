@@ -13,6 +13,7 @@ from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
 from truing.core.records import Comparison, Probe, Record
 from truing.data import formats, native
+from truing.data.native import lines_of
 from truing.data.overlap import Overlap, measure_overlap
 from truing.data.statistics import describe
 from truing.loops.context import Context
@@ -69,7 +70,6 @@ class Dataset:
 
     def run(self, step: Step, config: DatasetConfig) -> Generator[Record, None, StepResult]:
         """Write train.jsonl, held_out.jsonl, probes.jsonl, statistics.json and overlap.json."""
-        yield from ()
         source = comparison_files(config.source) if config.source is not None else []
         files = source or [step.parent_folder("imported") / IMPORTED]
         rows = sample(load_all(files), config.limit, step.seed)
@@ -88,7 +88,7 @@ class Dataset:
             "length_correlation": statistics.length_correlation,
         }
         if probes:
-            overlap = measure_overlap(rows, probes)
+            overlap = yield from measure_overlap(rows, probes)
             (step.folder / "overlap.json").write_text(overlap.model_dump_json(indent=1), encoding="utf-8")
             _refuse_leak(overlap)
             metrics |= {
@@ -164,4 +164,4 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 
 def read_rows(folder: Path, name: str) -> list[Comparison]:
     """The comparisons of a dataset artifact: `train` or `held_out`."""
-    return [native.parse(json.loads(line), "") for line in (folder / f"{name}.jsonl").read_text("utf-8").splitlines()]
+    return [native.parse(json.loads(line), "") for line in lines_of(folder / f"{name}.jsonl")]

@@ -13,8 +13,8 @@ from truing.core.config import Config
 from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
 from truing.core.records import Decoding, ItemResult, Message, Probe, Record
-from truing.data.native import read_probes
-from truing.evals.run import VERSION, count_items, evaluate
+from truing.data.native import lines_of, read_probes
+from truing.evals.run import ANSWER_TASKS, VERSION, count_items, evaluate
 from truing.loops.context import Context
 from truing.loops.events import Total
 from truing.loops.recipe import Step, StepResult
@@ -42,9 +42,12 @@ class Evaluate:
     uses_model = True
 
     def reads(self, config: EvaluateConfig, _roles: Collection[str], context: Context) -> Mapping[str, str]:
-        """The benchmark files that are at hand."""
+        """The benchmark files that are at hand, and which judges there are: another version may judge otherwise."""
         files = _benchmark_files(context, config)
-        return {"benchmarks": digest({name: digest_file(path) for name, path in files.items()})}
+        return {
+            "benchmarks": digest({name: digest_file(path) for name, path in files.items()}),
+            "judges": ", ".join(sorted({task.judge.version for task in ANSWER_TASKS})),
+        }
 
     def run(self, step: Step, config: EvaluateConfig) -> Generator[Record, None, StepResult]:
         """Write items.jsonl (one line an item) and summary.json."""
@@ -89,7 +92,8 @@ def open_systems(context: Context, adapter: Path | None) -> "tuple[Stored, Store
     first = load_adapter(trunk, adapter, "measured")
     system = LocalSystem(trunk, "measured", first_layer=first, store=store)
     reference = LocalSystem(trunk, None, first_layer=first, store=store)
-    weights = digest_file(adapter / "adapter_model.safetensors")
+    # The same matrices under another alpha are another adapter.
+    weights = digest([digest_file(adapter / name) for name in ("adapter_model.safetensors", "adapter_config.json")])
     return stored(system, weights), stored(reference, ""), lambda: remove_adapter(trunk, "measured")
 
 
@@ -144,5 +148,4 @@ def summarise(items: list[ItemResult]) -> dict[str, dict[str, float | None]]:
 
 def read_items(folder: Path) -> list[ItemResult]:
     """The items of an evaluation artifact."""
-    lines = (folder / "items.jsonl").read_text(encoding="utf-8").splitlines()
-    return [ItemResult.model_validate_json(line) for line in lines]
+    return [ItemResult.model_validate_json(line) for line in lines_of(folder / "items.jsonl")]

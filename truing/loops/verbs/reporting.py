@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from truing.core.config import Config
 from truing.core.records import Record
+from truing.data.native import lines_of
 from truing.data.overlap import Overlap
 from truing.data.statistics import DataStatistics
 from truing.judges import honesty, refusal
@@ -88,5 +89,5 @@ def _ancestors(step: Step, artifact: Artifact) -> dict[str, Artifact]:
 
 
 def _curve(step: Step, artifact: Artifact) -> list[TrainStep]:
-    lines = (step.context.ledger.folder(artifact) / "steps.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = lines_of(step.context.ledger.folder(artifact) / "steps.jsonl")
     return [TrainStep.model_validate_json(line) for line in lines]
