@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from truing.ledger.ledger import Ledger
     from truing.loops.events import StepDone
 
-QUICK = ["comparisons.limit=360", "comparisons.probe_limit=96", "sft.epochs=1", "dpo.epochs=1"]
+QUICK = ["comparisons.limit=420", "comparisons.probe_limit=96"]
 
 
 def demo(
