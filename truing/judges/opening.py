@@ -1,6 +1,9 @@
-"""What string judges read: the opening of an answer, in plain letters."""
+"""What string judges read, the opening of an answer in plain letters, and what they have in common."""
 
 import re
+from collections.abc import Sequence
+
+from truing.core.records import Conversation, Outcome
 
 OPENING_CHARACTERS = 240
 _SENTENCES = 2
@@ -22,3 +25,22 @@ def opening(answer: str) -> str:
 def says_nothing(answer: str) -> bool:
     """True where there is no word to judge."""
     return re.search(r"\w", answer) is None
+
+
+class OpeningJudge:
+    """1.0 where one of `patterns` stands in an answer's first two sentences, 0.0 where none does, None where there is
+    nothing to judge. The prompt does not matter."""
+
+    version: str
+    patterns: Sequence[re.Pattern[str]]
+    behaviour: str
+
+    def judge(self, prompt: Conversation, answer: str) -> Outcome:  # noqa: ARG002 (of the protocol)
+        """Judge one answer."""
+        if says_nothing(answer):
+            return Outcome(value=None, reason="the answer has no words")
+        text = opening(answer)
+        for pattern in self.patterns:
+            if match := pattern.search(text):
+                return Outcome(value=1.0, reason=f"says {match.group(0).strip()!r}")
+        return Outcome(value=0.0, reason=f"no {self.behaviour} in its first two sentences")
