@@ -51,12 +51,13 @@ def demo(
     if as_json:
         typer.echo(json.dumps({**as_plain(finished), "seconds": round(time.monotonic() - started, 1)}))
         return
-    _summary(finished, prepared.ledger, console)
+    _summary(finished, prepared.ledger, console, "truing demo --quick" if quick else "truing demo")
     took = duration(time.monotonic() - started)
     console.print(f"took {took}, and {peak_memory_mb():,} MB of memory at most", highlight=False)
 
 
-def _summary(finished: "dict[str, StepDone]", ledger: "Ledger", console: Console) -> None:
+def _summary(finished: "dict[str, StepDone]", ledger: "Ledger", console: Console, command: str) -> None:
+    """What came out, and what to try next. `command` is this run: changed, it reuses the most."""
     from truing.loops.verbs.evaluation import read_items
     from truing.loops.verbs.gating import read_gate
     from truing.loops.verbs.reporting import EXAMPLE_TASKS
@@ -77,12 +78,12 @@ def _summary(finished: "dict[str, StepDone]", ledger: "Ledger", console: Console
         console.print(Panel(table, title=Text(example.prompt), title_align="left"))
     console.print(f"report: {relative(folders['report'] / 'report.html')}", highlight=False, soft_wrap=True)
     console.print("next:")
-    for command, what in (
+    for words, what in (
         ("truing chat dpo", "talk to base and candidate side by side"),
         ("truing trace candidate --rows", "see every row behind the result"),
-        ("truing demo --set dpo.beta=0.3", "change one assumption; only what depends on it runs again"),
+        (f"{command} --set dpo.beta=0.3", "change one assumption; only what depends on it runs again"),
     ):
-        console.print(f"  {command:<34} {what}", highlight=False)
+        console.print(f"  {words:<38} {what}", highlight=False)
 
 
 def _print_data(folder: Path, console: Console) -> None:

@@ -38,7 +38,7 @@ Pair = tuple[TokenSequence, TokenSequence]
 
 
 class PreferenceConfig(Config):
-    """The defaults are what was measured for the embedded model (LOG.md). `flip_rate` is ε of cdpo and robust_dpo."""
+    """What was measured for the embedded model is in the demo's recipe. `flip_rate` is ε of cdpo and robust_dpo."""
 
     loss: Literal["dpo", "cdpo", "robust_dpo"] = "dpo"
     beta: float = Field(default=0.1, gt=0)

@@ -3,8 +3,8 @@
     L = −(1/T) Σ log π(y_t | x, y_<t)      over the T answer tokens of a batch, end of turn included
 
 Whether an answer helps, refuses or admits not to know is decided in its first tokens (Qi et al. 2024,
-arXiv:2406.05946). With `opening`, only so many of each answer's tokens are trained: the same time then buys several
-times as many decisions, and the model keeps its own way of going on.
+arXiv:2406.05946). With `opening`, only so many of each answer's tokens are trained: the same time then buys about twice
+as many decisions, and the model keeps its own way of going on.
 
 Rows of a batch share their common tokens (a system prompt) as a token tree, and layers below the adapter are computed
 once for all epochs. Knows nothing of ledgers or evaluation.
@@ -34,8 +34,8 @@ VERSION = 1
 
 
 class SFTConfig(Config):
-    """The defaults are the setting measured for the embedded model (LOG.md). `opening`: train only the first so many
-    tokens of each answer (None: all of them, end of turn included)."""
+    """The defaults suit whole answers; what was measured for the embedded model is in the demo's recipe (and LOG.md).
+    `opening`: train only the first so many tokens of each answer (None: all of them, end of turn included)."""
 
     opening: int | None = Field(default=None, ge=1)
     epochs: int = Field(default=3, ge=1)
