@@ -31,15 +31,17 @@ from truing.losses.dpo import adjusted_margin, conservative_dpo_loss, dpo_loss, 
 from truing.train.checkpoint import load_checkpoint, save_checkpoint
 from truing.train.optimise import OptimiserConfig, optimiser, rate_at, take_step
 from truing.train.records import TrainStep
-from truing.train.rows import lower_pass, schedule, steps_in
+from truing.train.rows import lower_pass, sample_rows, schedule, steps_in
 
 VERSION = 1
 Pair = tuple[TokenSequence, TokenSequence]
 
 
 class PreferenceConfig(Config):
-    """What was measured for the embedded model is in the demo's recipe. `flip_rate` is ε of cdpo and robust_dpo."""
+    """What was measured for the embedded model is in the demo's recipe. `flip_rate` is ε of cdpo and robust_dpo.
+    `limit`: train on about so many pairs, drawn by the seed, twins together (None: all of them)."""
 
+    limit: int | None = Field(default=None, ge=1)
     loss: Literal["dpo", "cdpo", "robust_dpo"] = "dpo"
     beta: float = Field(default=0.1, gt=0)
     flip_rate: float = Field(default=0.0, ge=0, lt=0.5)
@@ -97,6 +99,9 @@ def train_preference(
     `start_from` is an adapter folder of the same shape: the starting point and the reference. Twins, seed, resuming
     and errors as in `sft`.
     """
+    marks = twins or range(len(pairs))
+    used = sample_rows(marks, config.limit, seed)
+    marks, pairs = [marks[row] for row in used], [pairs[row] for row in used]
     first = add_adapter(trunk, name, config.adapter, seed)
     if start_from is not None:
         copy_weights(start_from, trunk, name)
@@ -105,7 +110,7 @@ def train_preference(
     adamw = optimiser(parameters, config.optimiser)
     done = load_checkpoint(checkpoint, parameters, adamw, fingerprint) if checkpoint else 0
     steps = steps_in(len(pairs), config.epochs, config.batch_rows)
-    for step, epoch, batch in schedule(twins or range(len(pairs)), config.epochs, config.batch_rows, seed):
+    for step, epoch, batch in schedule(marks, config.epochs, config.batch_rows, seed):
         if step < done:
             continue
         started = time.perf_counter()

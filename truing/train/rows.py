@@ -17,6 +17,20 @@ def steps_in(rows: int, epochs: int, batch_rows: int) -> int:
     return epochs * -(-rows // batch_rows)
 
 
+def sample_rows(twins: Sequence[Hashable], limit: int | None, seed: int) -> list[int]:
+    """The numbers of about `limit` rows, drawn by the seed, in their order; rows with the same mark stay together (None:
+    all of them)."""
+    if limit is None or limit >= len(twins):
+        return list(range(len(twins)))
+    units = _together(twins)
+    kept: list[int] = []
+    for place in np.random.default_rng([seed, len(twins)]).permutation(len(units)):
+        if len(kept) >= limit:
+            break
+        kept += units[place]
+    return sorted(kept)
+
+
 def schedule(
     twins: Sequence[Hashable], epochs: int, batch_rows: int, seed: int
 ) -> Iterator[tuple[int, float, list[int]]]:
@@ -24,10 +38,7 @@ def schedule(
     stand side by side, so that one step sees the same words with the opposite aim: what they share cancels in its
     gradient. Each epoch is a fresh permutation that depends on the seed and the epoch alone, so that a resumed run
     takes the very steps that are left."""
-    units: dict[Hashable, list[int]] = {}
-    for row, mark in enumerate(twins):
-        units.setdefault(mark, []).append(row)
-    together = list(units.values())
+    together = _together(twins)
     step = 0
     per_epoch = steps_in(len(twins), 1, batch_rows)
     for epoch in range(epochs):
@@ -36,6 +47,13 @@ def schedule(
         for start in range(0, len(order), batch_rows):
             yield step, step / per_epoch, order[start : start + batch_rows]
             step += 1
+
+
+def _together(twins: Sequence[Hashable]) -> list[list[int]]:
+    units: dict[Hashable, list[int]] = {}
+    for row, mark in enumerate(twins):
+        units.setdefault(mark, []).append(row)
+    return list(units.values())
 
 
 def lower_pass(trunk: Trunk, forest: Forest, first: int, store: Store | None) -> Generator[Progress, None, Tensor]:

@@ -28,15 +28,17 @@ from truing.losses.likelihood import sft_loss
 from truing.train.checkpoint import load_checkpoint, save_checkpoint
 from truing.train.optimise import OptimiserConfig, optimiser, rate_at, take_step
 from truing.train.records import TrainStep
-from truing.train.rows import lower_pass, schedule, steps_in
+from truing.train.rows import lower_pass, sample_rows, schedule, steps_in
 
 VERSION = 1
 
 
 class SFTConfig(Config):
     """The defaults suit whole answers; what was measured for the embedded model is in the demo's recipe (and LOG.md).
-    `opening`: train only the first so many tokens of each answer (None: all of them, end of turn included)."""
+    `opening`: train only the first so many tokens of each answer (None: all of them, end of turn included). `limit`:
+    train on about so many rows, drawn by the seed, twins together (None: all of them)."""
 
+    limit: int | None = Field(default=None, ge=1)
     opening: int | None = Field(default=None, ge=1)
     epochs: int = Field(default=3, ge=1)
     batch_rows: int = Field(default=32, ge=1)
@@ -64,7 +66,9 @@ def train_sft(
     With `checkpoint`, state is saved every `checkpoint_every` steps, and a run that finds its own checkpoint goes on
     from it to the same weights. Raises `RunError` on a loss that is not finite.
     """
-    rows = [opening_of(row, config.opening) for row in rows]
+    marks = twins or range(len(rows))
+    used = sample_rows(marks, config.limit, seed)
+    marks, rows = [marks[row] for row in used], [opening_of(rows[row], config.opening) for row in used]
     first = add_adapter(trunk, name, config.adapter, seed)
     parameters = adapter_parameters(trunk, name)
     adamw = optimiser(parameters, config.optimiser)
@@ -72,7 +76,7 @@ def train_sft(
     forest = build_forest(rows)
     below = yield from lower_pass(trunk, forest, first, store)
     steps = steps_in(len(rows), config.epochs, config.batch_rows)
-    for step, epoch, batch in schedule(twins or range(len(rows)), config.epochs, config.batch_rows, seed):
+    for step, epoch, batch in schedule(marks, config.epochs, config.batch_rows, seed):
         if step < done:
             continue
         started = time.perf_counter()
