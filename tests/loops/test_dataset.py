@@ -15,7 +15,7 @@ from truing.core.records import Comparison, Message
 from truing.data import native
 from truing.ledger.artifacts import Artifact
 from truing.ledger.ledger import Ledger
-from truing.loops.verbs.dataset import IMPORT, IMPORTED, read_rows, sample, split
+from truing.loops.verbs.dataset import IMPORT, IMPORTED, keep_some, read_rows, split
 
 
 def row(number: int, topic: str = "", pair: str | None = None, question: str = "Why {}?") -> Comparison:
@@ -50,7 +50,7 @@ def test_another_seed_holds_out_other_topics() -> None:
 @given(st.lists(st.sampled_from([None, "a", "b", "c", "d"]), min_size=1, max_size=40), st.integers(1, 40), seeds)
 def test_a_limit_keeps_twins_together_and_the_order(pairs: list[str | None], limit: int, seed: int) -> None:
     rows = [row(number, pair=pair) for number, pair in enumerate(pairs)]
-    kept = sample(rows, limit, seed)
+    kept = keep_some(rows, limit, seed)
     assert kept == [one for one in rows if one in kept]
     for pair in {one.pair for one in rows} - {None}:
         twins = [one for one in rows if one.pair == pair]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truing.engine.tree import TokenSequence
-from truing.train.rows import sample_rows, schedule, steps_in
+from truing.train.rows import schedule, steps_in
 from truing.train.sft import opening_of
 
 marks = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=30)
@@ -25,23 +25,6 @@ def test_every_epoch_takes_each_row_once_and_twins_side_by_side(
         assert sorted(taken) == list(range(len(twins)))
         changes = sum(twins[one] != twins[other] for one, other in pairwise(taken))
         assert changes == len(set(twins)) - 1
-
-
-@given(marks, st.integers(1, 30), st.integers(0, 99))
-def test_a_limit_keeps_twins_together_and_stops_as_soon_as_it_is_reached(
-    twins: list[str], limit: int, seed: int
-) -> None:
-    kept = sample_rows(twins, limit, seed)
-    assert kept == sorted(set(kept)) == sample_rows(twins, limit, seed)
-    for mark in set(twins):
-        assert {row in kept for row, other in enumerate(twins) if other == mark} in ({True}, {False})
-    largest = max(twins.count(mark) for mark in set(twins))
-    assert min(limit, len(twins)) <= len(kept) < min(limit, len(twins)) + largest
-
-
-def test_without_a_limit_every_row_is_kept_and_another_seed_draws_others() -> None:
-    assert sample_rows("aabb", None, 0) == [0, 1, 2, 3] == sample_rows("aabb", 9, 0)
-    assert sample_rows(range(50), 10, 1) != sample_rows(range(50), 10, 2)
 
 
 def test_epochs_and_seeds_differ_and_the_same_seed_does_not() -> None:

@@ -23,6 +23,7 @@ from truing.core.config import Config
 from truing.core.digest import digest, digest_bytes, digest_file
 from truing.core.protocols import Store
 from truing.core.records import Progress
+from truing.core.twins import sample
 from truing.engine.adapters import AdapterConfig, adapter_parameters, add_adapter, copy_weights
 from truing.engine.score import TOKENS_AT_ONCE, batches, score_forest
 from truing.engine.tree import Forest, TokenSequence, build_forest
@@ -31,7 +32,7 @@ from truing.losses.dpo import adjusted_margin, conservative_dpo_loss, dpo_loss, 
 from truing.train.checkpoint import load_checkpoint, save_checkpoint
 from truing.train.optimise import OptimiserConfig, optimiser, rate_at, take_step
 from truing.train.records import TrainStep
-from truing.train.rows import lower_pass, sample_rows, schedule, steps_in
+from truing.train.rows import lower_pass, schedule, steps_in
 
 VERSION = 1
 Pair = tuple[TokenSequence, TokenSequence]
@@ -100,7 +101,7 @@ def train_preference(
     and errors as in `sft`.
     """
     marks = twins or range(len(pairs))
-    used = sample_rows(marks, config.limit, seed)
+    used = sample(marks, config.limit, seed)
     marks, pairs = [marks[row] for row in used], [pairs[row] for row in used]
     first = add_adapter(trunk, name, config.adapter, seed)
     if start_from is not None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from truing.core.protocols import Store
 from truing.core.records import Progress
+from truing.core.twins import together
 from truing.engine.score import lower_states
 from truing.engine.tree import Forest
 from truing.engine.trunk import Trunk
@@ -17,20 +18,6 @@ def steps_in(rows: int, epochs: int, batch_rows: int) -> int:
     return epochs * -(-rows // batch_rows)
 
 
-def sample_rows(twins: Sequence[Hashable], limit: int | None, seed: int) -> list[int]:
-    """The numbers of about `limit` rows, drawn by the seed, in their order; rows with the same mark stay together (None:
-    all of them)."""
-    if limit is None or limit >= len(twins):
-        return list(range(len(twins)))
-    units = _together(twins)
-    kept: list[int] = []
-    for place in np.random.default_rng([seed, len(twins)]).permutation(len(units)):
-        if len(kept) >= limit:
-            break
-        kept += units[place]
-    return sorted(kept)
-
-
 def schedule(
     twins: Sequence[Hashable], epochs: int, batch_rows: int, seed: int
 ) -> Iterator[tuple[int, float, list[int]]]:
@@ -38,22 +25,15 @@ def schedule(
     stand side by side, so that one step sees the same words with the opposite aim: what they share cancels in its
     gradient. Each epoch is a fresh permutation that depends on the seed and the epoch alone, so that a resumed run
     takes the very steps that are left."""
-    together = _together(twins)
+    units = together(twins)
     step = 0
     per_epoch = steps_in(len(twins), 1, batch_rows)
     for epoch in range(epochs):
-        places = np.random.default_rng([seed, epoch]).permutation(len(together))
-        order = [row for place in places for row in together[place]]
+        places = np.random.default_rng([seed, epoch]).permutation(len(units))
+        order = [row for place in places for row in units[place]]
         for start in range(0, len(order), batch_rows):
             yield step, step / per_epoch, order[start : start + batch_rows]
             step += 1
-
-
-def _together(twins: Sequence[Hashable]) -> list[list[int]]:
-    units: dict[Hashable, list[int]] = {}
-    for row, mark in enumerate(twins):
-        units.setdefault(mark, []).append(row)
-    return list(units.values())
 
 
 def lower_pass(trunk: Trunk, forest: Forest, first: int, store: Store | None) -> Generator[Progress, None, Tensor]:

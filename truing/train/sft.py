@@ -20,6 +20,7 @@ from pydantic import Field
 from truing.core.config import Config
 from truing.core.protocols import Store
 from truing.core.records import Progress
+from truing.core.twins import sample
 from truing.engine.adapters import AdapterConfig, adapter_parameters, add_adapter
 from truing.engine.score import batches, score_forest
 from truing.engine.tree import TokenSequence, build_forest
@@ -28,7 +29,7 @@ from truing.losses.likelihood import sft_loss
 from truing.train.checkpoint import load_checkpoint, save_checkpoint
 from truing.train.optimise import OptimiserConfig, optimiser, rate_at, take_step
 from truing.train.records import TrainStep
-from truing.train.rows import lower_pass, sample_rows, schedule, steps_in
+from truing.train.rows import lower_pass, schedule, steps_in
 
 VERSION = 1
 
@@ -67,7 +68,7 @@ def train_sft(
     from it to the same weights. Raises `RunError` on a loss that is not finite.
     """
     marks = twins or range(len(rows))
-    used = sample_rows(marks, config.limit, seed)
+    used = sample(marks, config.limit, seed)
     marks, rows = [marks[row] for row in used], [opening_of(rows[row], config.opening) for row in used]
     first = add_adapter(trunk, name, config.adapter, seed)
     parameters = adapter_parameters(trunk, name)

@@ -12,6 +12,7 @@ from truing.core.config import Config
 from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
 from truing.core.records import Comparison, Probe, Record
+from truing.core.twins import sample
 from truing.data import formats, native
 from truing.data.native import lines_of
 from truing.data.overlap import Overlap, measure_overlap
@@ -72,8 +73,8 @@ class Dataset:
         """Write train.jsonl, held_out.jsonl, probes.jsonl, statistics.json and overlap.json."""
         source = comparison_files(config.source) if config.source is not None else []
         files = source or [step.parent_folder("imported") / IMPORTED]
-        rows = sample(load_all(files), config.limit, step.seed)
-        probes = sample(load_probes(config.probes), config.probe_limit, step.seed) if config.probes else []
+        rows = keep_some(load_all(files), config.limit, step.seed)
+        probes = keep_some(load_probes(config.probes), config.probe_limit, step.seed) if config.probes else []
         train, held_out = split(rows, config.held_out, step.seed)
         for name, part in (("train", train), ("held_out", held_out)):
             _write_lines(step.folder / f"{name}.jsonl", [native.write(row) for row in part])
@@ -117,20 +118,9 @@ def load_probes(source: str) -> list[Probe]:
     return [probe for file in probe_files(source) for probe in native.read_probes(file)]
 
 
-def sample(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
-    """Keep about `limit` rows, spread over the groups, with twins together; the order stays."""
-    if limit is None or limit >= len(rows):
-        return rows
-    units: dict[str, list[Row]] = {}
-    for row in rows:
-        units.setdefault(row.pair or row.id, []).append(row)
-    names = list(units)
-    kept: set[str] = set()
-    for number in np.random.default_rng(seed).permutation(len(names)):
-        if len(kept) >= limit:
-            break
-        kept.update(row.id for row in units[names[number]])
-    return [row for row in rows if row.id in kept]
+def keep_some(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
+    """About `limit` rows, with twins together; the order stays."""
+    return [rows[number] for number in sample([row.pair or row.id for row in rows], limit, seed)]
 
 
 def split(rows: list[Comparison], share: float, seed: int) -> tuple[list[Comparison], list[Comparison]]:
