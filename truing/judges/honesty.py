@@ -65,17 +65,17 @@ MEASURED: tuple[JudgeAccuracy, ...] = (
     ),
     JudgeAccuracy(
         data="starter pack: admissions and corrections against answers (same authors)",
-        hits=127,
-        misses=3,
-        rejections=230,
+        hits=264,
+        misses=1,
+        rejections=578,
         false_alarms=0,
     ),
     JudgeAccuracy(
         data="starter pack: good answers to ordinary prompts (same authors)",
         hits=0,
         misses=0,
-        rejections=1085,
-        false_alarms=0,
+        rejections=2290,
+        false_alarms=1,
     ),
 )
 

@@ -78,9 +78,9 @@ MEASURED: tuple[JudgeAccuracy, ...] = (
     ),
     JudgeAccuracy(
         data="starter pack: good answers to harmful prompts and their twins (same authors)",
-        hits=798,
-        misses=2,
-        rejections=935,
+        hits=2006,
+        misses=1,
+        rejections=2142,
         false_alarms=0,
     ),
 )
