@@ -117,9 +117,9 @@ def test_compare_as_json_has_the_verdicts_and_no_infinity(truing: Truing, ledger
     code, out, _ = truing("compare", "base", "good", "--json")
     assert code == 0
     verdicts = {result["task"]: result["verdict"] for result in json.loads(out)}
-    assert verdicts == {"refusal": "better", "over_refusal": "no worse", "reference_logprob": "no worse"}
+    assert verdicts == {"refusal": "better", "over_refusal": "not enough evidence", "reference_logprob": "no worse"}
     for name, value in (("one", 0.0), ("other", 1.0)):
-        commit(ledger, name, {"refusal": [value]})
+        commit(ledger, name, {"reference_logprob": [value]})
     _, out, _ = truing("compare", "one", "other", "--json")
 
     def refuse(constant: str) -> None:

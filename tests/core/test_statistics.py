@@ -18,6 +18,8 @@ from truing.core.statistics import (
     mcnemar_exact,
     sign_flip_test,
     smallest_detectable_effect,
+    tango,
+    tango_statistic,
     wilson,
 )
 
@@ -216,3 +218,45 @@ def test_holm_keeps_order_only_raises_and_does_not_mind_the_input_order(p_values
     order = list(range(len(p_values)))
     random.shuffle(order)
     assert holm([p_values[number] for number in order]) == [adjusted[number] for number in order]
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 60))
+def test_tangos_limits_are_where_its_statistic_is_z_and_swapping_mirrors_them(a: int, b: int, rest: int) -> None:
+    n = a + b + rest
+    low, high = tango(a, b, n)
+    assert -1 <= low < (b - a) / n < high <= 1
+    assert tango_statistic(a, b, n, low) == pytest.approx(1.959964, abs=1e-4)
+    assert tango_statistic(a, b, n, high) == pytest.approx(-1.959964, abs=1e-4)
+    mirrored = tango(b, a, n)
+    assert (-mirrored.high, -mirrored.low) == pytest.approx((low, high), abs=1e-6)
+
+
+@given(st.integers(0, 30), st.integers(1, 30), st.integers(0, 60))
+def test_tangos_statistic_at_no_difference_is_mcnemars(a: int, b: int, rest: int) -> None:
+    assert tango_statistic(a, b, a + b + rest, 0.0) == pytest.approx((b - a) / math.sqrt(a + b))
+
+
+@given(st.integers(1, 500))
+def test_where_no_pair_differs_tango_has_its_closed_form(n: int) -> None:
+    z2 = 1.959964**2
+    assert tango(0, 0, n) == pytest.approx((-z2 / (n + z2), z2 / (n + z2)), abs=1e-6)
+
+
+def test_tango_covers_what_it_says_where_the_bootstrap_does_not() -> None:
+    random = np.random.default_rng(0)
+    truth, n, runs = 0.04, 40, 400
+    covered = {"tango": 0, "bootstrap": 0}
+    for _ in range(runs):
+        draws = random.choice([-1.0, 0.0, 1.0], n, p=[0.01, 0.94, 0.05])
+        intervals = {
+            "tango": tango(int((draws < 0).sum()), int((draws > 0).sum()), n),
+            "bootstrap": cluster_bootstrap(draws.tolist(), range(n), resamples=400),
+        }
+        for name, (low, high) in intervals.items():
+            covered[name] += low <= truth <= high
+    assert covered["tango"] >= 0.93 * runs
+    assert covered["bootstrap"] < 0.88 * runs
+
+
+def test_tango_of_nothing_knows_nothing() -> None:
+    assert tango(0, 0, 0) == (-1.0, 1.0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.evals.conftest import NATS, OVER, REFUSAL, items, one
 from truing.core.errors import InputError
 from truing.core.records import ItemResult
-from truing.core.statistics import cluster_bootstrap, holm, mcnemar_exact, sign_flip_test, wilson
+from truing.core.statistics import cluster_bootstrap, holm, mcnemar_exact, sign_flip_test, tango, wilson
 from truing.evals.compare import MetricComparison, compare, side
 from truing.evals.run import Metric
 
@@ -25,7 +25,16 @@ def test_the_difference_is_paired_and_by_hand() -> None:
     assert result.difference == pytest.approx(2 / 5)
     assert (result.baseline.mean, result.candidate.mean) == (2 / 5, 4 / 5)
     assert result.p == mcnemar_exact(1, 3)
-    assert (result.low, result.high) == cluster_bootstrap([1, 1, 0, -1, 1], range(5))
+    score, resampled = tango(1, 3, 5), cluster_bootstrap([1, 1, 0, -1, 1], range(5))
+    assert (result.low, result.high) == (min(score.low, resampled.low), max(score.high, resampled.high))
+
+
+def test_where_no_item_differs_the_interval_still_has_a_width() -> None:
+    result = one([0] * 60, [0] * 60)
+    assert (result.difference, result.low, result.high) == (0.0, *tango(0, 0, 60))
+    assert result.detectable == 6 / 60
+    assert one([0] * 60, [0] * 60, margin=0.05).verdict == "not enough evidence"
+    assert one([0] * 60, [0] * 60, margin=0.07).verdict == "no worse"
 
 
 def test_pairing_sees_what_two_separate_samples_cannot() -> None:
@@ -94,7 +103,8 @@ def test_a_metric_that_neither_side_measured_is_left_out() -> None:
     [
         ([0] * 40, [1] * 40, 0.0, "better"),
         ([1] * 40, [0] * 40, 0.0, "worse"),
-        ([0, 1] * 20, [0, 1] * 20, 0.0, "no worse"),
+        ([0, 1] * 20, [0, 1] * 20, 0.0, "not enough evidence"),  # equal in a sample is not equal
+        ([0, 1] * 20, [0, 1] * 20, 0.1, "no worse"),
         ([0] * 4, [1] * 4, 0.0, "no worse"),  # all for the better, but too few to call it better
         ([1] * 4, [0] * 4, 0.0, "not enough evidence"),
         ([0, 1] * 20, [1, 0] * 20, 0.0, "not enough evidence"),

@@ -12,7 +12,7 @@ from truing.evals.gate import EXIT_CODES, GateConfig, GateReport, RuleResult, as
 
 BETTER = one([0] * 40, [1] * 40)
 WORSE = one([1] * 40, [0] * 40)
-SAME = one([0, 1] * 20, [0, 1] * 20)
+SAME = one([0, 1] * 20, [0, 1] * 20, margin=0.1)
 UNCLEAR = one([0, 1] * 20, [1, 0] * 20)
 HALF = SAME.candidate
 
@@ -168,7 +168,7 @@ def test_markdown_is_one_table_row_a_rule_under_the_verdict() -> None:
 def test_reports_of_real_rules_name_numbers_and_the_requirement() -> None:
     worse = gate(WORSE, {"require": "no worse", "at_most": 0.5})
     assert worse.results[0].sentence == (
-        "worse: -1.000 [-1.000, -1.000], no worse is required; upper bound 0.088, at most 0.500 is allowed"
+        "worse: -1.000 [-1.000, -0.825], no worse is required; upper bound 0.088, at most 0.500 is allowed"
     )
     assert GateReport.model_validate_json(worse.model_dump_json()) == worse
     empty = gate(one([None], [None], OVER), {"require": "better"}, max_unknown=1)

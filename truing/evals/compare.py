@@ -17,11 +17,13 @@ from truing.core.statistics import (
     mcnemar_exact,
     sign_flip_test,
     smallest_detectable_effect,
+    tango,
     wilson,
 )
 from truing.evals.run import Metric
 
 ALPHA = 0.05
+LEAST_DISCORDANT = 6  # fewer pairs than this, all in one direction, do not reach p < ALPHA in McNemar's exact test
 Verdict = Literal["better", "worse", "no worse", "not enough evidence"]
 
 
@@ -38,8 +40,9 @@ class Side(Record):
 class MetricComparison(Record):
     """Baseline against candidate on one metric.
 
-    `difference` is candidate − baseline over the n items known on both sides; `adjusted_p` is Holm's over all metrics
-    compared; `detectable` the smallest difference that the sample would have shown (80% power).
+    `difference` is candidate − baseline over the n items known on both sides; its interval, for yes-or-no items, is the
+    wider of Tango's and the cluster bootstrap's on each side. `adjusted_p` is Holm's over all metrics compared;
+    `detectable` the smallest difference that the sample would have shown (80% power).
     """
 
     task: str
@@ -113,6 +116,12 @@ def _compare_metric(
     differences = [b - a for a, b, _ in known]
     clusters = [cluster for *_, cluster in known]
     interval = cluster_bootstrap(differences, clusters, seed=seed) if known else Interval(-math.inf, math.inf)
+    detectable = smallest_detectable_effect(differences, clusters)
+    if known and metric.unit == "share" and _binary(known):
+        # Resampling knows no spread where no item differs, or all do: the score interval does.
+        score = tango(sum(d < 0 for d in differences), sum(d > 0 for d in differences), len(known))
+        interval = Interval(min(score.low, max(-1.0, interval.low)), max(score.high, min(1.0, interval.high)))
+        detectable = max(detectable, LEAST_DISCORDANT / len(known))
     return MetricComparison(
         task=metric.task,
         title=metric.title,
@@ -127,7 +136,7 @@ def _compare_metric(
         high=interval.high,
         p=_p_value(known, differences, clusters, seed),
         adjusted_p=1.0,
-        detectable=smallest_detectable_effect(differences, clusters),
+        detectable=detectable,
         verdict="not enough evidence",
     )
 
@@ -161,10 +170,13 @@ def _p_value(known: list[tuple[float, float, str]], differences: list[float], cl
     """Exact McNemar for yes-or-no items that are each their own cluster; otherwise the sign-flip test over clusters."""
     if not known:
         return 1.0
-    binary = all(value in (0.0, 1.0) for a, b, _ in known for value in (a, b))
-    if binary and len(set(clusters)) == len(clusters):
+    if _binary(known) and len(set(clusters)) == len(clusters):
         return mcnemar_exact(sum(d < 0 for d in differences), sum(d > 0 for d in differences))
     return sign_flip_test(differences, clusters, seed=seed)
+
+
+def _binary(known: list[tuple[float, float, str]]) -> bool:
+    return all(value in (0.0, 1.0) for a, b, _ in known for value in (a, b))
 
 
 def _verdict(result: MetricComparison, p: float, margin: float) -> Verdict:

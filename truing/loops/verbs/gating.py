@@ -17,7 +17,7 @@ from truing.loops.verbs.evaluation import read_items
 class Gate:
     """The verb `gate`."""
 
-    name, version, kind = "gate", 1, "comparison"
+    name, version, kind = "gate", 2, "comparison"
     config: type[Config] = GateConfig
     roles: Mapping[str, str] = {"baseline": "evaluation", "candidate": "evaluation"}
     optional_roles: Mapping[str, str] = {}
