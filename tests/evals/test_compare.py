@@ -13,7 +13,7 @@ from tests.evals.conftest import NATS, OVER, REFUSAL, items, one
 from truing.core.errors import InputError
 from truing.core.records import ItemResult
 from truing.core.statistics import cluster_bootstrap, holm, mcnemar_exact, sign_flip_test, tango, wilson
-from truing.evals.compare import MetricComparison, compare, side
+from truing.evals.compare import ALPHA, MetricComparison, compare, side
 from truing.evals.run import Metric
 
 MIRRORED = {"better": "worse", "worse": "better"}
@@ -33,6 +33,8 @@ def test_where_no_item_differs_the_interval_still_has_a_width() -> None:
     result = one([0] * 60, [0] * 60)
     assert (result.difference, result.low, result.high) == (0.0, *tango(0, 0, 60))
     assert result.detectable == 6 / 60
+    assert mcnemar_exact(0, 6) < ALPHA <= mcnemar_exact(0, 5)
+    assert math.isinf(one([0] * 5, [0] * 5).detectable)
     assert one([0] * 60, [0] * 60, margin=0.05).verdict == "not enough evidence"
     assert one([0] * 60, [0] * 60, margin=0.07).verdict == "no worse"
 

@@ -11,12 +11,14 @@ from tests.conftest import tiny_model
 from truing.core.errors import InputError, RunError
 from truing.core.protocols import MemoryStore
 from truing.core.records import Progress
+from truing.core.twins import sample
 from truing.engine.adapters import AdapterConfig, adapter_parameters, save_adapter
 from truing.engine.tree import TokenSequence
 from truing.engine.trunk import Trunk
 from truing.train.optimise import OptimiserConfig
 from truing.train.preference import PreferenceConfig, train_preference
 from truing.train.records import TrainStep
+from truing.train.rows import steps_in
 from truing.train.sft import SFTConfig, train_sft
 
 SYSTEM = (1, 2, 3)
@@ -59,6 +61,23 @@ def test_the_loss_falls_and_only_upper_layers_learn(config: SFTConfig | Preferen
     assert [record.step for record in records] == list(range(1, records[0].steps + 1))
     assert records[-1].loss < records[0].loss
     assert all(".layers.0." not in name for name in adapter_parameters(on, "policy"))
+
+
+@pytest.mark.parametrize("config", [SFT, DPO], ids=["sft", "dpo"])
+def test_a_limit_is_the_run_on_the_rows_that_it_draws_and_twins_stay_together(
+    config: SFTConfig | PreferenceConfig,
+) -> None:
+    marks = [row // 2 for row in range(len(PAIRS))]
+    kept = sample(marks, 6, seed=0)
+    assert {marks[row] for row in kept} == {marks[row] for row in kept[::2]}
+    on = [trunk(), trunk()]
+    limited = steps_of(train(on[0], config.model_copy(update={"limit": 6}), twins=marks))
+    if isinstance(config, SFTConfig):
+        list(train_sft(on[1], [ROWS[row] for row in kept], config, twins=[marks[row] for row in kept]))
+    else:
+        list(train_preference(on[1], [PAIRS[row] for row in kept], config, twins=[marks[row] for row in kept]))
+    assert len(limited) == steps_in(6, config.epochs, config.batch_rows)
+    assert all(torch.equal(one, two) for one, two in zip(weights(on[0]), weights(on[1]), strict=True))
 
 
 @pytest.mark.parametrize("config", [SFT, DPO], ids=["sft", "dpo"])

@@ -120,8 +120,8 @@ def _compare_metric(
     if known and metric.unit == "share" and _binary(known):
         # Resampling knows no spread where no item differs, or all do: the score interval does.
         score = tango(sum(d < 0 for d in differences), sum(d > 0 for d in differences), len(known))
-        interval = Interval(min(score.low, max(-1.0, interval.low)), max(score.high, min(1.0, interval.high)))
-        detectable = max(detectable, LEAST_DISCORDANT / len(known))
+        interval = _wider(score, interval, least=-1.0)
+        detectable = max(detectable, LEAST_DISCORDANT / len(known)) if len(known) >= LEAST_DISCORDANT else math.inf
     return MetricComparison(
         task=metric.task,
         title=metric.title,
@@ -151,11 +151,7 @@ def side(items: Sequence[ItemResult], metric: Metric, seed: int = 0) -> Side:
     interval = cluster_bootstrap(values, [cluster for _, cluster in known], seed=seed) if known else None
     if metric.unit == "share":
         score = wilson(sum(values), len(values))
-        interval = (
-            score
-            if interval is None
-            else Interval(min(score.low, max(0.0, interval.low)), max(score.high, min(1.0, interval.high)))
-        )
+        interval = score if interval is None else _wider(score, interval, least=0.0)
     low, high = interval or (-math.inf, math.inf)
     return Side(
         mean=sum(values) / len(values) if values else None,
@@ -173,6 +169,11 @@ def _p_value(known: list[tuple[float, float, str]], differences: list[float], cl
     if _binary(known) and len(set(clusters)) == len(clusters):
         return mcnemar_exact(sum(d < 0 for d in differences), sum(d > 0 for d in differences))
     return sign_flip_test(differences, clusters, seed=seed)
+
+
+def _wider(score: Interval, resampled: Interval, least: float) -> Interval:
+    """The wider of two intervals on each side; no share, or difference of shares, is below `least` or above 1."""
+    return Interval(min(score.low, max(least, resampled.low)), max(score.high, min(1.0, resampled.high)))
 
 
 def _binary(known: list[tuple[float, float, str]]) -> bool:
