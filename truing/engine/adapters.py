@@ -40,6 +40,8 @@ def add_adapter(trunk: Trunk, name: str, config: AdapterConfig, seed: int) -> in
     """Put a new adapter into the trunk, trainable and in use; returns its first layer."""
     from peft import LoraConfig, get_peft_model
 
+    from truing.engine.lowrank import use_large_products
+
     first = first_layer(trunk, config)
     lora = LoraConfig(
         r=config.rank,
@@ -57,6 +59,7 @@ def add_adapter(trunk: Trunk, name: str, config: AdapterConfig, seed: int) -> in
             trunk.peft = get_peft_model(trunk.model, lora, adapter_name=name)
         else:
             trunk.peft.add_adapter(name, lora)
+    use_large_products(trunk.model)
     trunk.model.eval()
     return first
 
@@ -121,6 +124,8 @@ def load_adapter(trunk: Trunk, folder: Path, name: str) -> int:
     """
     from peft import PeftConfig, PeftModel
 
+    from truing.engine.lowrank import use_large_products
+
     for required in ("adapter_config.json", _WEIGHTS):
         if not (folder / required).is_file():
             raise InputError(f"{folder}: {required} is missing, so this is not an adapter in PEFT's form")
@@ -135,6 +140,7 @@ def load_adapter(trunk: Trunk, folder: Path, name: str) -> int:
         trunk.peft = PeftModel.from_pretrained(trunk.model, str(folder), adapter_name=name)
     else:
         trunk.peft.load_adapter(str(folder), adapter_name=name)
+    use_large_products(trunk.model)
     trunk.model.requires_grad_(False)
     trunk.model.eval()
     layers = PeftConfig.from_pretrained(str(folder)).layers_to_transform

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
 from truing.engine.tree import Block, Forest
@@ -72,23 +73,55 @@ def grouped_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | 
 
 @dataclass(frozen=True)
 class _Bucket:
-    """Blocks of similar size, padded to one shape: node numbers [G, Q] and [G, K], the rule [G, Q, K], and which of the
-    padded queries are real (their places in the flattened [G·Q], and the nodes they belong to)."""
+    """G blocks of similar size, padded to one shape: node numbers [G, Q] and [G, K], the rule [G, Q, K], and which of
+    the padded queries are real (their places in the flattened [G·Q], and the nodes they belong to).
+
+    As in `grouped_attention`, the query heads of one key head are further query rows of it: [G, H_kv, H/H_kv·Q, D].
+    """
 
     queries: Tensor
     keys: Tensor
     mask: Tensor
     real_places: Tensor
     real_nodes: Tensor
+    biases: dict[tuple[int, torch.dtype], Tensor] = field(default_factory=dict)
+
+    def gather(self, query_n: Tensor, key_n: Tensor, value_n: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[N, H, D] and [N, H_kv, D] twice → folded queries, keys and values [G, H_kv, K, D]."""
+        groups, queries = self.queries.shape
+        picked = _gather(query_n, self.queries).reshape(groups, key_n.shape[1], -1, query_n.shape[2])
+        return picked, _gather(key_n, self.keys), _gather(value_n, self.keys)
+
+    def fold(self, nodes_n: Tensor, kv_heads: int) -> Tensor:
+        """[N, H, D] → folded rows, 0 at padded queries."""
+        groups, queries = self.queries.shape
+        flat = nodes_n.new_zeros(groups * queries, *nodes_n.shape[1:])
+        flat[self.real_places] = nodes_n[self.real_nodes]
+        by_head = flat.reshape(groups, queries, *nodes_n.shape[1:]).transpose(1, 2)
+        return by_head.reshape(groups, kv_heads, -1, nodes_n.shape[2])
+
+    def unfold(self, folded: Tensor, heads: int) -> Tensor:
+        """Folded rows → [real nodes, H, D], in the order of `real_nodes`."""
+        groups, queries = self.queries.shape
+        by_node = folded.reshape(groups, heads, queries, -1).transpose(1, 2)
+        return by_node.reshape(groups * queries, heads, -1).index_select(0, self.real_places)
+
+    def bias(self, folded: Tensor) -> Tensor:
+        """0 where a folded query sees a key, −∞ elsewhere: [G, 1, rows, K]; made once and kept for all layers."""
+        repeat = folded.shape[2] // self.queries.shape[1]
+        key = repeat, folded.dtype
+        if key not in self.biases:
+            mask = self.mask.repeat(1, repeat, 1).unsqueeze(1)
+            self.biases[key] = torch.zeros(mask.shape, dtype=folded.dtype).masked_fill_(~mask, -torch.inf)
+        return self.biases[key]
 
 
 @dataclass
 class TreeAttention:
-    """The plan of a forest. `back` [N] says where in the buckets' output each node stands. With `capture`, each layer's
-    keys and values [H_kv, N, D] are kept, for a cache to start from."""
+    """The plan of a forest. With `capture`, each layer's keys and values [H_kv, N, D] are kept, for a cache to start
+    from."""
 
     buckets: list[_Bucket]
-    back: Tensor
     capture: bool = False
     captured: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
@@ -98,28 +131,57 @@ class TreeAttention:
         by_size: dict[tuple[int, int], list[Block]] = defaultdict(list)
         for block in forest.blocks(block_tokens):
             by_size[-(-len(block.queries) // _KEY_STEP), -(-len(block.keys) // _KEY_STEP)].append(block)
-        buckets = [_bucket(forest, blocks) for blocks in by_size.values()]
-        return cls(buckets, torch.argsort(torch.cat([bucket.real_nodes for bucket in buckets])), capture)
+        return cls([_bucket(forest, blocks) for blocks in by_size.values()], capture)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """[1, H, N, D] → [1, N, H, D]; every node is the query of exactly one block."""
         if self.capture:
             self.captured[layer] = (key[0].detach(), value[0].detach())
-        _, heads, _, width = query.shape
         # Node-major layouts, so that gathering a node copies one contiguous piece.
         query_n, key_n, value_n = (tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value))
-        pieces = []
-        for bucket in self.buckets:
-            out = grouped_attention(
-                _gather(query_n, bucket.queries),
-                _gather(key_n, bucket.keys),
-                _gather(value_n, bucket.keys),
-                bucket.mask,
-                scaling,
+        out_n: Tensor = _BlockAttention.apply(query_n, key_n, value_n, self.buckets, scaling)  # type: ignore[no-untyped-call]
+        return out_n.unsqueeze(0)
+
+
+class _BlockAttention(torch.autograd.Function):
+    """query_n [N, H, D], key_n and value_n [N, H_kv, D] → [N, H, D], each node within its own bucket.
+
+    Autograd would keep every bucket's gathered copies, and add up a full-size gradient for each of them. Here they are
+    gathered again in the backward pass, and each bucket adds to one gradient in place.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query_n: Tensor, key_n: Tensor, value_n: Tensor, buckets: list["_Bucket"], scaling: float
+    ) -> Tensor:
+        out_n = torch.empty_like(query_n)
+        kept = []
+        for bucket in buckets:
+            query, key, value = bucket.gather(query_n, key_n, value_n)
+            out, log_normaliser = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                query, key, value, attn_mask=bucket.bias(query), scale=scaling
             )
-            flat = out.transpose(1, 2).reshape(-1, heads, width)
-            pieces.append(flat.index_select(0, bucket.real_places))
-        return torch.cat(pieces).index_select(0, self.back).unsqueeze(0)
+            out_n[bucket.real_nodes] = bucket.unfold(out, query_n.shape[1])
+            kept += [out, log_normaliser]
+        ctx.save_for_backward(query_n, key_n, value_n, *kept)
+        ctx.buckets, ctx.scaling = buckets, scaling
+        return out_n
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        query_n, key_n, value_n, *kept = ctx.saved_tensors
+        to_query, to_key, to_value = torch.empty_like(query_n), torch.zeros_like(key_n), torch.zeros_like(value_n)
+        for number, bucket in enumerate(ctx.buckets):
+            query, key, value = bucket.gather(query_n, key_n, value_n)
+            of_query, of_key, of_value = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                bucket.fold(gradient, key_n.shape[1]), query, key, value, kept[2 * number], kept[2 * number + 1],
+                0.0, False, attn_mask=bucket.bias(query), scale=ctx.scaling,
+            )  # fmt: skip
+            to_query[bucket.real_nodes] = bucket.unfold(of_query, query_n.shape[1])
+            for whole, part in ((to_key, of_key), (to_value, of_value)):
+                whole.index_add_(0, bucket.keys.reshape(-1), part.transpose(1, 2).reshape(-1, *whole.shape[1:]))
+        return to_query, to_key, to_value, None, None
 
 
 def _gather(tensor_n: Tensor, nodes: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ and m, the expected output embedding under p, is computed from the tile's logits
 (Derived from d log p_t / d logits = onehot(t) − p.)
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -23,12 +24,12 @@ class _EdgeLogprobs(torch.autograd.Function):
         with_hidden, with_head = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
         log_normaliser = torch.empty(len(hidden), dtype=hidden.dtype, device=hidden.device)
         mean = torch.empty_like(hidden) if with_hidden else None
-        for rows in _tiles(len(hidden), head):
-            logits = hidden[rows] @ head.T
-            normaliser = logits.logsumexp(dim=-1)
-            log_normaliser[rows] = normaliser
+        for rows, logits in _logits(hidden, head):
+            top = logits.amax(dim=-1)
+            total = logits.sub_(top[:, None]).exp_().sum(dim=-1)
+            log_normaliser[rows] = top + total.log()
             if mean is not None:
-                mean[rows] = logits.sub_(normaliser[:, None]).exp_() @ head
+                mean[rows] = (logits @ head).div_(total[:, None])
         target = (hidden[edge_row] * head[edge_token]).sum(-1)
         ctx.save_for_backward(hidden if with_head else None, head, edge_row, edge_token, mean, log_normaliser)
         return target - log_normaliser[edge_row]
@@ -46,15 +47,19 @@ class _EdgeLogprobs(torch.autograd.Function):
             to_hidden = (-row_gradient[:, None] * mean).index_add_(0, edge_row, gradient[:, None] * head[edge_token])
         if hidden is not None:
             to_head = torch.zeros_like(head).index_add_(0, edge_token, gradient[:, None] * hidden[edge_row])
-            for rows in _tiles(rows_n, head):
-                probabilities = (hidden[rows] @ head.T).sub_(log_normaliser[rows, None]).exp_()
-                to_head -= (probabilities * row_gradient[rows, None]).T @ hidden[rows]
+            for rows, logits in _logits(hidden, head):
+                probabilities = logits.sub_(log_normaliser[rows, None]).exp_()
+                to_head -= probabilities.mul_(row_gradient[rows, None]).T @ hidden[rows]
         return to_hidden, to_head, None, None
 
 
-def _tiles(rows: int, head: Tensor) -> list[slice]:
+def _logits(hidden: Tensor, head: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """(rows, their logits) tile by tile, in one buffer that each tile writes over."""
     tile = max(1, TILE_BYTES // (head.shape[0] * head.element_size()))
-    return [slice(start, min(start + tile, rows)) for start in range(0, rows, tile)]
+    buffer = hidden.new_empty(min(tile, len(hidden)), head.shape[0])
+    for start in range(0, len(hidden), tile):
+        rows = slice(start, min(start + tile, len(hidden)))
+        yield rows, torch.mm(hidden[rows], head.T, out=buffer[: rows.stop - start])
 
 
 def edge_logprobs(hidden: Tensor, head: Tensor, edge_row: Tensor, edge_token: Tensor) -> Tensor:
