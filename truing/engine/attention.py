@@ -88,8 +88,7 @@ class _Bucket:
 
     def gather(self, query_n: Tensor, key_n: Tensor, value_n: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[N, H, D] and [N, H_kv, D] twice → folded queries, keys and values [G, H_kv, K, D]."""
-        groups, queries = self.queries.shape
-        picked = _gather(query_n, self.queries).reshape(groups, key_n.shape[1], -1, query_n.shape[2])
+        picked = _gather(query_n, self.queries).reshape(len(self.queries), key_n.shape[1], -1, query_n.shape[2])
         return picked, _gather(key_n, self.keys), _gather(value_n, self.keys)
 
     def fold(self, nodes_n: Tensor, kv_heads: int) -> Tensor:
@@ -168,7 +167,7 @@ class _BlockAttention(torch.autograd.Function):
         return out_n
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         query_n, key_n, value_n, *kept = ctx.saved_tensors
         to_query, to_key, to_value = torch.empty_like(query_n), torch.zeros_like(key_n), torch.zeros_like(value_n)

@@ -1,8 +1,8 @@
 """A linear layer with one low-rank adapter, as two large matrix products instead of one large and two thin ones.
 
-PEFT computes y = x Wᵀ + s (x Aᵀ) Bᵀ as written: for every layer two thin products, a scaling and a sum over all rows, each
-again in the backward pass. On a CPU these take nearly a third of a step, for a twentieth of its operations. With few
-ranks the sum W' = W + s B A is far cheaper than that, so here y = x W'ᵀ, and
+PEFT computes y = x Wᵀ + s (x Aᵀ) Bᵀ as written: for every layer two thin products, a scaling and a sum over all rows,
+each again in the backward pass. On a CPU they cost a fifth of a step, for a twentieth of its operations. With few ranks
+the sum W' = W + s B A is far cheaper than that, so here y = x W'ᵀ, and
     ∂L/∂x = g W',   ∂L/∂A = s (g B)ᵀ x,   ∂L/∂B = s gᵀ (x Aᵀ).
 W' is made anew in each pass and never kept: only x is, as for any linear layer.
 
@@ -28,7 +28,7 @@ class _Product(torch.autograd.Function):
         return torch.nn.functional.linear(x, torch.addmm(weight, b, a, alpha=scale), bias)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:
         x, weight, a, b = ctx.saved_tensors
         to_x = gradient @ torch.addmm(weight, b, a, alpha=ctx.scale) if ctx.needs_input_grad[0] else None
@@ -38,7 +38,7 @@ class _Product(torch.autograd.Function):
         return to_x, None, None, to_a, to_b, None
 
 
-class LowRankLinear(Linear):
+class LowRankLinear(Linear):  # type: ignore[misc]
     """PEFT's LoRA layer with this file's forward and backward where they pay; everything else is PEFT's."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
