@@ -1,6 +1,6 @@
 """A fresh ledger, and a short way to commit an artifact to it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,3 +49,23 @@ def make(ledger: Ledger) -> Make:
 def weights(ledger: Ledger, artifact: Artifact) -> Path:
     """The one file that `make` writes."""
     return ledger.folder(artifact) / "deep" / "weights.txt"
+
+
+def of(role: str, artifact: Artifact) -> Parent:
+    return Parent(role=role, artifact=artifact.id)
+
+
+@pytest.fixture
+def chain(make: Make) -> Callable[..., Artifact]:
+    """dataset → adapter → evaluation, with one assumption to change in each."""
+
+    def build(rows: str = "rows", lr: Any = 0.1, seed: int = 0, score: float | None = 0.5) -> Artifact:
+        data = make(rows, kind="dataset", name="data")
+        adapter = make(
+            f"{rows}{lr}{seed}", config={"sft": {"lr": lr}, "seed": 0}, seed=seed, parents=[of("data", data)]
+        )
+        return make(
+            f"{adapter.id}", kind="evaluation", parents=[of("adapter", adapter), of("data", data)], metrics={"x": score}
+        )
+
+    return build
