@@ -3,7 +3,6 @@
 import hashlib
 import json
 import multiprocessing
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from tests.ledger.conftest import Make, weights
 from truing.core.errors import InputError, RunError
 from truing.ledger import folders, index
 from truing.ledger.artifacts import Parent
-from truing.ledger.ledger import Ledger
 from truing.ledger.integrity import verify
+from truing.ledger.ledger import Ledger
 
 INPUTS: dict[str, Any] = {"verb": "sft", "verb_version": 1, "config": {"lr": 0.1}, "parents": [], "seed": 0}
 

@@ -20,8 +20,8 @@ def diff(context: typer.Context, a: Reference, b: Reference, as_json: Json = Fal
 
     Example: truing diff 3f2a 9c01
     """
-    from truing.ledger.ledger import Ledger, listed
     from truing.ledger.difference import diff as compare
+    from truing.ledger.ledger import Ledger, listed
 
     ledger = Ledger.open(context.obj.ledger, create=False)
     found = compare(ledger, ledger.get(a), ledger.get(b))

@@ -50,7 +50,8 @@ class Made(Record):
     """The circumstances of an artifact: recorded beside the manifest, and no part of the id.
 
     `used` is when a run last made or reused it: what is newest goes by it. `rows` and `store` are the sha256 of the
-    lists of its rows and of the store's files that its step read or wrote; None where there is no such list.
+    lists of its rows and of the store's files that its step read or wrote; None where there were none. An artifact of a
+    ledger of format 1 has the `store` "unknown".
     """
 
     created: datetime

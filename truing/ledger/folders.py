@@ -1,14 +1,15 @@
 """An artifact's folder: the truth about it. What else is known of artifacts (the index) is made from these.
 
-    objects/ab/abcd…/        the files of the step; the folder's name is the sha256 of manifest.json
-        manifest.json        what the artifact is: inputs, files with their sha256, metrics
-        .ledger/made.json    when and by which code it was made, when last used; carries its own sha256
-        .ledger/rows.jsonl   (id, sha256) of its rows, a line each; made.json holds the file's sha256
-        .ledger/store.txt    the store's files that its step used; likewise
+objects/ab/abcd…/        the files of the step; the folder's name is the sha256 of manifest.json
+    manifest.json        what the artifact is: inputs, files with their sha256, metrics
+    .ledger/made.json    when and by which code it was made, when last used; carries its own sha256
+    .ledger/rows.jsonl   (id, sha256) of its rows, a line each; made.json holds the file's sha256
+    .ledger/store.txt    the store's files that its step used; likewise
 """
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,9 +102,10 @@ def write_used(folder: Path, names: Iterable[str]) -> str | None:
     return _write_list(folder / STORE, sorted(names))
 
 
-def read_used(folder: Path, made: Made) -> list[str]:
-    """The store's files that an artifact's step used. Raises `DamagedError` unless the list is as it was written."""
-    return read_list(folder / STORE, made.store)
+def read_used(folder: Path, made: Made) -> list[str] | None:
+    """The store's files that an artifact's step used; None where that was not recorded. Raises `DamagedError` unless the
+    list is as it was written."""
+    return None if made.store == UNKNOWN else read_list(folder / STORE, made.store)
 
 
 def read_artifact(folder: Path) -> tuple[Artifact, Made]:
@@ -132,6 +134,25 @@ def intact(folder: Path) -> bool:
         return False
     files = manifest.files
     return complete(folder, files) and all(digest_file(folder / file.name) == file.sha256 for file in files)
+
+
+def repair(folder: Path, whole: Path) -> None:
+    """Move the files of a whole folder over those of a damaged one of the same id. File by file: what is stopped midway is
+    no worse than before. The circumstances stay."""
+    for path in sorted(whole.rglob("*")):
+        target = folder / path.relative_to(whole)
+        if OWN in target.relative_to(folder).parts:
+            continue
+        if path.is_dir():
+            if not target.is_dir():
+                target.unlink(missing_ok=True)
+                target.mkdir()
+            continue
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        sync_folder(path)
 
 
 def _make_own(folder: Path) -> None:

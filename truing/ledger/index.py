@@ -5,15 +5,18 @@ It also remembers artifacts whose folder has gone, so that `verify` can tell of 
 """
 
 import contextlib
+import os
 import sqlite3
+import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from truing.ledger import locks
 from truing.ledger.artifacts import Artifact, Made
+from truing.ledger.disk import sync_folder
 from truing.ledger.folders import DamagedError, all_folders, read_artifact, read_rows, stamp
 
 NAME = "ledger.sqlite"
@@ -43,6 +46,7 @@ class Index:
 
     def __init__(self, root: Path, on_disk: bool = True) -> None:
         self._root = root
+        self._kept: tuple[tuple[int, int], sqlite3.Connection] | None = None
         self._memory: sqlite3.Connection | None = None if on_disk else self._in_memory()
         self.refresh()
 
@@ -52,10 +56,10 @@ class Index:
             if self._memory is not None:
                 break
             try:
-                # No connection outlives its question: none crosses a fork, none is left to the garbage collector.
-                with contextlib.closing(_open(self._root / NAME)) as connection:
+                with self._connection() as connection:
                     return question(connection)
             except sqlite3.DatabaseError as error:
+                self.close()
                 damaged = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
                 if damaged and attempt == 1:
                     self._discard()
@@ -68,12 +72,39 @@ class Index:
         """Read every folder that is new, or whose circumstances were written since, into the index."""
         self.ask(lambda connection: _refresh(connection, self._root))
 
-    def forget(self, identity: str) -> None:
-        """Take an artifact out: it is about to be removed."""
-        self.ask(lambda connection: _write(connection, lambda: _forget(connection, identity)))
+    def remove(self) -> None:
+        """Remove the file, and flush that: what it remembers of artifacts that are about to go is gone before them."""
+        self.close()
+        self._memory = None
+        # The log first: SQLite would read it into a new file.
+        for name in (f"{NAME}-wal", f"{NAME}-shm", NAME):
+            (self._root / name).unlink(missing_ok=True)
+        sync_folder(self._root)
+
+    def close(self) -> None:
+        """Close the file; the next question opens it again."""
+        if self._kept is not None:
+            (process, _), connection = self._kept
+            self._kept = None
+            _close(connection, process)
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """One connection is kept, for the process and thread that opened it; others have one for each question."""
+        here = (os.getpid(), threading.get_ident())
+        if self._kept is None:
+            connection = _open(self._root / NAME)
+            self._kept = (here, connection)
+            weakref.finalize(self, _close, connection, os.getpid())
+        owner, connection = self._kept
+        if owner == here:
+            yield connection
+        else:
+            with contextlib.closing(_open(self._root / NAME)) as connection:
+                yield connection
 
     def _in_memory(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         weakref.finalize(self, connection.close)
         connection.executescript(_TABLES)
         _refresh(connection, self._root)
@@ -89,9 +120,7 @@ class Index:
                             return  # another process was faster
                 except sqlite3.DatabaseError:
                     pass
-                # The log first: SQLite would read it into the new file.
-                for name in (f"{NAME}-wal", f"{NAME}-shm", NAME):
-                    (self._root / name).unlink(missing_ok=True)
+                self.remove()
             with contextlib.closing(_open(self._root / NAME)) as connection:
                 _refresh(connection, self._root)
         except (OSError, sqlite3.DatabaseError):
@@ -118,6 +147,16 @@ def rows_of(connection: sqlite3.Connection, artifact: str) -> list[tuple[str, st
     """(id, sha256) of an artifact's rows, in order."""
     query = "SELECT row_id, row_sha256 FROM rows WHERE artifact = ? ORDER BY place"
     return [(row_id, sha) for row_id, sha in connection.execute(query, (artifact,))]
+
+
+def all_rows(connection: sqlite3.Connection) -> dict[str, list[tuple[str, str]]]:
+    """(id, sha256) of every artifact's rows, in order."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for artifact, row_id, sha in connection.execute(
+        "SELECT artifact, row_id, row_sha256 FROM rows ORDER BY artifact, place"
+    ):
+        found.setdefault(artifact, []).append((row_id, sha))
+    return found
 
 
 def artifacts_with_row(connection: sqlite3.Connection, reference: str) -> list[str]:
@@ -155,7 +194,7 @@ def check(connection: sqlite3.Connection) -> list[str]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")  # a power cut may take the last entries: the folders have them
@@ -166,6 +205,11 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _close(connection: sqlite3.Connection, process: int) -> None:
+    if os.getpid() == process:  # a forked child leaves its parent's files alone
+        connection.close()
 
 
 def _version(connection: sqlite3.Connection) -> str | None:
@@ -238,5 +282,3 @@ def _read(connection: sqlite3.Connection, condition: str, *values: object) -> li
         damaged = sqlite3.DatabaseError(f"a record cannot be read: {error}")
         damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise damaged from None
-
-

@@ -70,7 +70,8 @@ def _check_files(folder: Path, manifest: Manifest) -> Iterator[str]:
     own = {file.name for file in manifest.files} | {folders.MANIFEST, folders.MADE, folders.ROWS, folders.STORE}
     found = {path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(WRITING)}
     yield from (
-        f"the file {name} does not belong to it" for name in sorted({p.relative_to(folder).as_posix() for p in found} - own)
+        f"the file {name} does not belong to it"
+        for name in sorted({p.relative_to(folder).as_posix() for p in found} - own)
     )
 
 
@@ -79,7 +80,7 @@ def _check_index(ledger: Ledger, there: dict[str, Path]) -> Iterator[Problem]:
     advice = f"delete {index.NAME}, it is made anew"
     for line in ledger.index.ask(index.check):
         yield Problem(artifact="", what=f"the index is damaged ({line}); {advice}")
-    entries = ledger.index.ask(index.entries)
+    entries, held = ledger.index.ask(lambda connection: (index.entries(connection), index.all_rows(connection)))
     for identity in sorted(set(entries) - set(there)):
         yield Problem(artifact=identity, what="the index names it, but its folder is missing")
     for identity, folder in there.items():
@@ -90,7 +91,7 @@ def _check_index(ledger: Ledger, there: dict[str, Path]) -> Iterator[Problem]:
             continue  # named already
         if entries.get(identity) != index.entry(artifact, made):
             yield Problem(artifact=identity, what=f"the index's record of it is not what its folder says; {advice}")
-        elif ledger.rows(artifact) != rows:
+        elif held.get(identity, []) != rows:
             yield Problem(artifact=identity, what=f"the index's rows of it are not what its folder says; {advice}")
 
 

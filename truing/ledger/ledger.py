@@ -235,13 +235,11 @@ class Ledger:
         return now if newest is None else max(now, newest + timedelta(microseconds=1))
 
     def _place(self, staging: Path, identity: str, made: Made) -> None:
-        """Move the staged folder to its place. One that is there already stays if it is whole, else it is replaced."""
+        """Move the staged folder to its place. One that is there already stays, and is repaired if it is damaged."""
         target = folder_of(self.root, identity)
         target.parent.mkdir(exist_ok=True)
         if target.exists() and not folders.intact(target):
-            damaged = staging.with_name(f"{staging.name}-damaged")
-            target.rename(damaged)
-            shutil.rmtree(damaged, ignore_errors=True)
+            folders.repair(target, staging)
         try:
             if not target.exists():
                 staging.rename(target)
@@ -263,7 +261,8 @@ def _renew(staging: Path, target: Path, made: Made) -> None:
         try:
             before = folders.read_made(target)
             kept = getattr(before, field)
-            folders.read_list(target / name, kept)
+            if kept != folders.UNKNOWN:
+                folders.read_list(target / name, kept)
         except DamagedError:
             kept = None
         if kept is None and new is not None:

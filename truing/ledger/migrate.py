@@ -1,9 +1,10 @@
 """The ledger's format: a number in the file `format`, and how a ledger of an older format is brought to this one.
 
-Migrations are only ever added, at the end. Each may be stopped anywhere and begun again; the number is written after it.
+Migrations are only ever added, at the end. Each may be stopped anywhere and begun again; its number is written last.
 """
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
@@ -43,16 +44,17 @@ def format_of(root: Path) -> int:
     damaged file."""
     path = root / FILE
     try:
-        return int(path.read_text("ascii"))
+        written = path.read_bytes()
     except FileNotFoundError:
         return 1
-    except ValueError:
-        raise RunError(f"{path}: the file is damaged; delete it, and the ledger is read again from its folders") from None
+    if not re.fullmatch(rb"[1-9][0-9]*\n", written):
+        raise RunError(f"{path}: the file is damaged; delete it, and the ledger is read again from its folders")
+    return int(written)
 
 
 def bring_to_date(root: Path) -> None:
-    """Migrate a ledger of an older format. Raises `RunError` if a newer truing made it, and `InputError` if it would have
-    to be migrated and cannot be written."""
+    """Migrate a ledger of an older format. Raises `RunError` if a newer truing made it, and `InputError` if it would
+    have to be migrated and cannot be written."""
     if format_of(root) == FORMAT:
         return
     if format_of(root) < FORMAT:
@@ -79,8 +81,8 @@ def _set_aside(index: Path, old: Path) -> None:
             connection.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.DatabaseError as error:
         raise RunError(
-            f"{index}: the database of this ledger of format 1 is damaged ({error}); restore it from a copy, or delete it "
-            "to go on without the times and rows that only it knew"
+            f"{index}: the database of this ledger of format 1 is damaged ({error}); restore it from a copy, or delete "
+            "it to go on without the times and rows that only it knew"
         ) from None
     index.rename(old)
     sync_folder(index.parent)
@@ -100,6 +102,6 @@ def _read_format_1(path: Path) -> dict[str, tuple[Made, list[tuple[str, str]]]]:
             latest = used
             query = "SELECT row_id, row_sha256 FROM rows WHERE artifact = ? ORDER BY place"
             rows = connection.execute(query, (artifact.id,)).fetchall()
-            made = Made(created=artifact.created, code_version=artifact.code_version, used=used)
+            made = Made(created=artifact.created, code_version=artifact.code_version, used=used, store=folders.UNKNOWN)
             found[artifact.id] = (made, rows)
     return found
