@@ -1,6 +1,6 @@
 """A disk that fails at one point: fault_table.py runs the ledger on it.
 
-A point is one call that creates, writes, flushes, renames or removes, or one statement that changes the index. The calls
+A point is one call that creates, writes, flushes, renames or removes, or one statement that changes the index. They
 are those of Python's `os`, through which pathlib, shutil and the ledger go; SQLite's own writes are not seen, and its
 statements stand for them.
 """
@@ -10,13 +10,14 @@ import os
 import random
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 KINDS = {
     "open": "create a file", "write": "write", "ftruncate": "write", "fsync": "flush", "mkdir": "make a folder",
-    "rename": "rename", "replace": "rename", "unlink": "remove", "remove": "remove", "rmdir": "remove", "sql": "database",
+    "rename": "rename", "replace": "rename", "unlink": "remove", "remove": "remove", "rmdir": "remove",
+    "sql": "database",
 }  # fmt: skip
 STOPS = ("stopped before", "stopped after", "power lost, all unflushed gone", "power lost, some unflushed gone")
 ERRORS = {"no space from here on": errno.ENOSPC, "input/output error": errno.EIO, "permission denied": errno.EACCES}
@@ -47,7 +48,9 @@ class Disk:
 
         for name in real:
             setattr(os, name, self._hook(name))
-        sqlite3.connect = lambda path, **b: connect(path, **b, **({} if path == ":memory:" else {"factory": Connection}))  # type: ignore[assignment,misc]
+        sqlite3.connect = lambda path, **b: connect(
+            path, **b, **({} if path == ":memory:" else {"factory": Connection})
+        )  # type: ignore[assignment,misc]
         try:
             yield
         finally:
@@ -104,10 +107,8 @@ class Disk:
         os._exit(9)
 
     def _keep(self, path: Any) -> None:
-        try:
+        with suppress(OSError):  # it may not be there
             self.kept.append(real["open"](path, os.O_RDONLY))
-        except OSError:
-            pass  # it is not there
 
     def _lose(self, some: bool) -> None:
         """Write what a power cut leaves of `top` into `lost`."""
@@ -116,7 +117,9 @@ class Disk:
         def build(number: int, target: Path, folder: bool) -> None:
             old, new = self.flushed.get(number), now.get(number)
             if not folder:
-                if isinstance(new, bytes) and b"VARCHAR" in new:  # the index of format 1, which SQLite itself has flushed
+                if (
+                    isinstance(new, bytes) and b"VARCHAR" in new
+                ):  # the index of format 1, which SQLite itself has flushed
                     target.write_bytes(new)
                     return
                 choices = [old or b"", *([new, new[: len(new) // 2]] if some and isinstance(new, bytes) else [])]

@@ -80,7 +80,7 @@ def mounted(tmp_path: Path) -> Mounted:
 def truing_in(script: str) -> str:
     """`truing WORDS` in a script calls this checkout."""
     program = "import sys; from truing.cli.app import main; sys.argv[0] = 'truing'; main()"
-    return f"truing() {{ {sys.executable} -c \"{program}\" \"$@\" || echo \"exit $?\"; }}\n{script}"
+    return f'truing() {{ {sys.executable} -c "{program}" "$@" || echo "exit $?"; }}\n{script}'
 
 
 def test_a_read_only_folder_can_be_read_and_what_writes_says_so(imported: Path, mounted: Mounted) -> None:
@@ -96,11 +96,14 @@ def test_a_read_only_folder_can_be_read_and_what_writes_says_so(imported: Path, 
     assert done.stderr.count("\n") == 2
 
 
-def test_a_full_disk_is_one_sentence_and_loses_nothing(imported: Path, mounted: Mounted, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("imported")
+def test_a_full_disk_is_one_sentence_and_loses_nothing(mounted: Mounted, tmp_path: Path) -> None:
     many = "".join(ROW.replace('"r"', f'"r{number}"') for number in range(8000))
     (tmp_path / "many.jsonl").write_text(many)
     small = "mkdir disk; mount -t tmpfs -o size=600k tmpfs disk; cp -r .truing disk"
-    script = "truing --ledger disk/.truing data import many.jsonl; truing --ledger disk/.truing verify; cp -r disk saved"
+    script = (
+        "truing --ledger disk/.truing data import many.jsonl; truing --ledger disk/.truing verify; cp -r disk saved"
+    )
     done = mounted(small, truing_in(script))
     assert "exit 3\n2 artifacts checked, all well" in done.stdout, done
     assert "No space left on device; what was finished is kept" in done.stderr

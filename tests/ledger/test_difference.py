@@ -160,7 +160,8 @@ def test_whatever_one_thing_is_changed_in_a_chain_diff_names_it_and_nothing_else
                 above = ledger.commit(
                     staging, kind="k", verb="v", verb_version=1 + (here and change == "verb version"), name=str(number),
                     config=config, seed=int(here and change == "seed"), rows=rows,
-                    parents=[of("of", ledger.get(behind))] if behind else [], metrics={"loss": float(len(behind) + here)},
+                    parents=[of("of", ledger.get(behind))] if behind else [],
+                    metrics={"loss": float(len(behind) + here)},
                 )  # fmt: skip
         assert above is not None
         return above

@@ -159,8 +159,8 @@ def test_verify_asks_the_database_for_its_own_integrity(ledger: Ledger, make: Ma
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_one_flipped_bit_anywhere_outside_the_index_is_found(data: st.DataObject, tmp_path_factory: Any) -> None:
-    """In files, manifests, circumstances, rows, lists, the store and the format; beside a whole twin, so that the damaged
-    artifact is named and no other."""
+    """In files, manifests, circumstances, rows, lists, the store and the format; beside a whole twin, so that the
+    damaged artifact is named and no other."""
     with tempfile.TemporaryDirectory(dir=FAST) as place:
         root = Path(place) / "l"
         shutil.copytree(_filled(tmp_path_factory), root)

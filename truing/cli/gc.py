@@ -31,8 +31,8 @@ def gc(
 ) -> None:
     """Remove leftovers of interrupted writes, finished steps' checkpoints, and unused files of the store.
 
-    Artifacts stay, unless --keep or --keep-newest says which to keep: then every other goes, except what those were made
-    from. Waits for nobody: while a run writes to the ledger, it stops with exit code 3.
+    Artifacts stay, unless --keep or --keep-newest says which to keep: then every other goes, except what those were
+    made from. Waits for nobody: while a run writes to the ledger, it stops with exit code 3.
 
     Example: truing gc --keep-newest --dry-run
     """

@@ -92,7 +92,7 @@ def write_rows(folder: Path, rows: Iterable[tuple[str, str]]) -> str | None:
 
 
 def read_rows(folder: Path, made: Made) -> list[tuple[str, str]]:
-    """(id, sha256) of an artifact's rows, in order. Raises `DamagedError` unless they are those that it was made with."""
+    """(id, sha256) of an artifact's rows, in order. Raises `DamagedError` unless they are as they were written."""
     lines = read_list(folder / ROWS, made.rows)
     return [(row_id, sha) for row_id, sha in map(json.loads, lines)]
 
@@ -103,8 +103,8 @@ def write_used(folder: Path, names: Iterable[str]) -> str | None:
 
 
 def read_used(folder: Path, made: Made) -> list[str] | None:
-    """The store's files that an artifact's step used; None where that was not recorded. Raises `DamagedError` unless the
-    list is as it was written."""
+    """The store's files that an artifact's step used; None where that was not recorded. Raises `DamagedError` unless
+    the list is as it was written."""
     return None if made.store == UNKNOWN else read_list(folder / STORE, made.store)
 
 
@@ -137,8 +137,8 @@ def intact(folder: Path) -> bool:
 
 
 def repair(folder: Path, whole: Path) -> None:
-    """Move the files of a whole folder over those of a damaged one of the same id. File by file: what is stopped midway is
-    no worse than before. The circumstances stay."""
+    """Move the files of a whole folder over those of a damaged one of the same id. File by file: what is stopped midway
+    is no worse than before. The circumstances stay."""
     for path in sorted(whole.rglob("*")):
         target = folder / path.relative_to(whole)
         if OWN in target.relative_to(folder).parts:
@@ -153,6 +153,25 @@ def repair(folder: Path, whole: Path) -> None:
         path.replace(target)
     for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
         sync_folder(path)
+
+
+def renew(folder: Path, again: Path, made: Made) -> None:
+    """The same content was made again: its time and code version are the new ones, its lists stay if they are whole."""
+    for name in (ROWS, STORE):
+        field = Path(name).stem
+        new = getattr(made, field)
+        try:
+            before = read_made(folder)
+            kept = getattr(before, field)
+            if kept != UNKNOWN:
+                read_list(folder / name, kept)
+        except DamagedError:
+            kept = None
+        if kept is None and new is not None:
+            write_durably(folder / name, (again / name).read_bytes())
+            kept = new
+        made = made.model_copy(update={field: kept})
+    write_made(folder, made)
 
 
 def _make_own(folder: Path) -> None:
@@ -170,7 +189,7 @@ def _write_list(path: Path, lines: Iterable[str]) -> str | None:
 
 
 def read_list(path: Path, sha256: str | None) -> list[str]:
-    """The lines of a list, of which there are none where `sha256` is None. Raises `DamagedError` unless it has that hash."""
+    """The lines of a list; none where `sha256` is None. Raises `DamagedError` unless the file has that hash."""
     if sha256 is None:
         return []
     try:

@@ -1,8 +1,8 @@
 """What may be removed from a ledger, and removing it: leftovers, workspaces, unused files of the store, and artifacts
 only where it is said what to keep.
 
-It works while no other process writes (the ledger's lock says so), and may be stopped anywhere: the index goes first (it
-is made anew, and must not tell of a loss), then each artifact as a whole, before its parents.
+It works while no other process writes (the ledger's lock says so), and may be stopped anywhere: the index goes first
+(it is made anew, and must not tell of a loss), then each artifact as a whole, before its parents.
 """
 
 import contextlib

@@ -238,8 +238,13 @@ def _refresh(connection: sqlite3.Connection, root: Path) -> None:
         now = stamp(folder)
         if now is not None and known.get(folder.name) != now:
             changed[folder] = now
+
+    def enter_all() -> None:
+        for folder, now in changed.items():
+            _enter(connection, folder, now)
+
     if changed:
-        _write(connection, lambda: [_enter(connection, folder, now) for folder, now in changed.items()])
+        _write(connection, enter_all)
 
 
 def _enter(connection: sqlite3.Connection, folder: Path, now: str) -> None:

@@ -24,8 +24,8 @@ class Problem(Record):
 
 
 def verify(ledger: Ledger) -> list[Problem]:
-    """Hash every manifest and file again, those of the store too, and hold the index against the folders. An empty list:
-    all is well."""
+    """Hash every manifest and file again, those of the store too, and hold the index against the folders. An empty
+    list: all is well."""
     ledger.index.refresh()
     there = {folder.name: folder for folder in folders.all_folders(ledger.root)}
     problems = []

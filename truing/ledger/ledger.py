@@ -151,8 +151,8 @@ class Ledger:
         """Make the files in `staging` an artifact: hash, flush, rename, then index, in this order.
 
         A crash at any point leaves the whole artifact or none of it. The same content twice is one artifact, with the
-        new time and code version; where its folder was damaged since, the new files take its place. Raises `RunError` on
-        a metric that is NaN or infinite (say None where a value is unknown) and on a file that would hide the ledger's.
+        new time and code version; where it was damaged since, the new files repair it. Raises `RunError` on a metric
+        that is NaN or infinite (say None where a value is unknown) and on a file that would hide the ledger's.
         """
         for metric, value in (metrics or {}).items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -250,26 +250,7 @@ class Ledger:
         sync_folder(target.parent)
         sync_folder(target.parent.parent)
         if staging.exists():
-            _renew(staging, target, made)
-
-
-def _renew(staging: Path, target: Path, made: Made) -> None:
-    """The same content was made again: its time and code version are the new ones, its lists stay if they are whole."""
-    for name in (folders.ROWS, folders.STORE):
-        field = Path(name).stem
-        new = getattr(made, field)
-        try:
-            before = folders.read_made(target)
-            kept = getattr(before, field)
-            if kept != folders.UNKNOWN:
-                folders.read_list(target / name, kept)
-        except DamagedError:
-            kept = None
-        if kept is None and new is not None:
-            write_durably(target / name, (staging / name).read_bytes())
-            kept = new
-        made = made.model_copy(update={field: kept})
-    folders.write_made(target, made)
+            folders.renew(target, staging, made)
 
 
 def _make(root: Path) -> None:
