@@ -13,7 +13,7 @@ from truing.cli.app import main
 from truing.ledger.artifacts import Artifact, Parent
 from truing.ledger.ledger import Ledger
 
-VERBS = ("ls", "show", "trace", "diff", "verify")
+VERBS = ("ls", "show", "trace", "diff", "verify", "gc")
 Run = Callable[..., tuple[int, str, str]]
 
 

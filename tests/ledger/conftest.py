@@ -1,6 +1,8 @@
 """A fresh ledger, and a short way to commit an artifact to it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,9 +30,14 @@ class Make(Protocol):
     ) -> Artifact: ...
 
 
+# In memory where that can be: nothing here is about how fast a disk flushes.
+FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger.open(tmp_path / ".truing")
+def ledger() -> Iterator[Ledger]:
+    with tempfile.TemporaryDirectory(dir=FAST) as folder:
+        yield Ledger.open(Path(folder) / ".truing")
 
 
 @pytest.fixture
@@ -49,3 +56,23 @@ def make(ledger: Ledger) -> Make:
 def weights(ledger: Ledger, artifact: Artifact) -> Path:
     """The one file that `make` writes."""
     return ledger.folder(artifact) / "deep" / "weights.txt"
+
+
+def of(role: str, artifact: Artifact) -> Parent:
+    return Parent(role=role, artifact=artifact.id)
+
+
+@pytest.fixture
+def chain(make: Make) -> Callable[..., Artifact]:
+    """dataset → adapter → evaluation, with one assumption to change in each."""
+
+    def build(rows: str = "rows", lr: Any = 0.1, seed: int = 0, score: float | None = 0.5) -> Artifact:
+        data = make(rows, kind="dataset", name="data")
+        adapter = make(
+            f"{rows}{lr}{seed}", config={"sft": {"lr": lr}, "seed": 0}, seed=seed, parents=[of("data", data)]
+        )
+        return make(
+            f"{adapter.id}", kind="evaluation", parents=[of("adapter", adapter), of("data", data)], metrics={"x": score}
+        )
+
+    return build

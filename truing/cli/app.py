@@ -17,6 +17,7 @@ from truing.cli.data import data
 from truing.cli.demo import demo
 from truing.cli.diff import diff
 from truing.cli.evaluate import evaluate
+from truing.cli.gc import gc
 from truing.cli.ls import ls
 from truing.cli.run import run
 from truing.cli.show import show
@@ -73,6 +74,7 @@ app.command()(show)
 app.command()(trace)
 app.command()(diff)
 app.command()(verify)
+app.command()(gc)
 
 
 class _StoppedError(BaseException):

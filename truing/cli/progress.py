@@ -91,7 +91,7 @@ class Display:
 def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]":
     """Draw a recipe's records as they come; returns the finished steps by name."""
     from truing.core.records import Progress as Preparing
-    from truing.loops.events import Reading, StepDone, StepStarted, Total
+    from truing.loops.events import Reading, StepDone, StepStarted, StepWaiting, Total
     from truing.train.records import TrainStep
 
     finished: dict[str, StepDone] = {}
@@ -99,6 +99,9 @@ def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]"
     for record in records:
         if isinstance(record, Reading):
             display.stage(f"reading {record.what}", None)
+        elif isinstance(record, StepWaiting):
+            display.end_stage()
+            display.line(escape(f"{record.step:<12} waits: {record.holder} runs this step; what it makes is reused"))
         elif isinstance(record, StepStarted):
             step, stage, total, items = record.step, "", None, 0
             display.stage(f"{record.step} ({record.verb})", None)

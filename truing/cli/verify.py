@@ -13,8 +13,8 @@ def verify(context: typer.Context, as_json: Json = False) -> None:
 
     Example: truing verify
     """
+    from truing.ledger.integrity import verify as check
     from truing.ledger.ledger import Ledger
-    from truing.ledger.lineage import verify as check
 
     ledger = Ledger.open(context.obj.ledger, create=False)
     problems = check(ledger)

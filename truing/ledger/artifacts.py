@@ -46,6 +46,21 @@ class Manifest(Record):
     key: str | None
 
 
+class Made(Record):
+    """The circumstances of an artifact: recorded beside the manifest, and no part of the id.
+
+    `used` is when a run last made or reused it: what is newest goes by it. `rows` and `store` are the sha256 of the
+    lists of its rows and of the store's files that its step read or wrote; None where there were none. An artifact of a
+    ledger of format 1 has the `store` "unknown".
+    """
+
+    created: datetime
+    code_version: str
+    used: datetime
+    rows: str | None = None
+    store: str | None = None
+
+
 class Artifact(Manifest):
     """A manifest with its id, and the circumstances that are recorded but are no part of it."""
 

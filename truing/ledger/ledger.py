@@ -2,38 +2,43 @@
 
 Layout of its root (`.truing` unless said otherwise):
 
-    objects/ab/abcd…/      an artifact's files and its manifest.json; the folder's name is the manifest's sha256
-    ledger.sqlite          the index
+    format                 the number of this layout
+    objects/ab/abcd…/      an artifact: its files, what it is, when it was made (truing/ledger/folders.py)
+    ledger.sqlite          the index: a cache, made from the folders whenever it is missing or damaged
     staging/               artifacts being written: a crash leaves its remains here and nothing half-made elsewhere
-    work/                  checkpoints of unfinished steps
+    work/                  checkpoints of unfinished steps, each with a lock: one process runs a step
     store/                 what stages keep by content (reference log-probabilities, activations, answers)
+    lock                   held by whoever writes, together with others; alone by `truing gc` and migrations
 """
 
 import builtins
 import contextlib
 import difflib
+import errno
 import functools
 import math
 import os
+import secrets
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import truing
-from truing.core.digest import canonical_json, digest, digest_file
+from truing.core.digest import digest
 from truing.core.errors import InputError, RunError
-from truing.ledger import database
-from truing.ledger.artifacts import Artifact, File, Manifest, Parent, artifact_id, folder_of
-from truing.ledger.store import FileStore, sync_folder, write_durably
+from truing.ledger import folders, index, locks, migrate
+from truing.ledger.artifacts import Artifact, Made, Manifest, Parent, artifact_id, folder_of
+from truing.ledger.disk import sync_folder, write_durably
+from truing.ledger.folders import MANIFEST, DamagedError
+from truing.ledger.store import FileStore
 
-__all__ = ["MANIFEST", "Artifact", "Ledger", "Parent", "code_version"]
+__all__ = ["MANIFEST", "Artifact", "Ledger", "Parent", "code_version", "listed"]
 
-MANIFEST = "manifest.json"
 _SHORTEST_PREFIX = 4
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENOLCK}
 
 
 class Ledger:
@@ -42,19 +47,29 @@ class Ledger:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.store = FileStore(root / "store")
-        self._engine = database.open_database(root / "ledger.sqlite")
+        self.index = index.Index(root, on_disk=os.access(root, os.W_OK))
 
     @classmethod
     def open(cls, root: Path, create: bool = True) -> "Ledger":
-        """Open the ledger in a folder, or make one. Raises `InputError` where there is none and `create` is False."""
-        if not create and not (root / "ledger.sqlite").is_file():
+        """Open the ledger in a folder: to write, making it if there is none, or to read alone (`create` is False).
+
+        Raises `InputError` where there is none to read, or where it cannot be written; `RunError` if a newer truing
+        made it.
+        """
+        found = any((root / name).exists() for name in (migrate.FILE, index.NAME, "objects"))
+        if not create and not found:
             raise InputError(f"{root}: there is no ledger here; run `truing demo`, or name another with --ledger")
         try:
-            for name in ("objects", "staging", "work", "store"):
-                (root / name).mkdir(parents=True, exist_ok=True)
+            if create:
+                _make(root)
+            migrate.bring_to_date(root)
+            if create:
+                with locks.shared(root / migrate.LOCK):
+                    pass  # it can be written
         except OSError as error:
+            what = "written" if found else "made"
             raise InputError(
-                f"{root}: the ledger cannot be made here ({error.strerror}); name another with --ledger"
+                f"{root}: the ledger cannot be {what} here ({error.strerror}); name another with --ledger"
             ) from None
         return cls(root.resolve())
 
@@ -65,24 +80,58 @@ class Ledger:
         return digest({"verb": verb, "version": verb_version, "config": config, "parents": list(parents), "seed": seed})
 
     def find(self, key: str) -> Artifact | None:
-        """The newest artifact made from these inputs whose files are all there."""
-        with self._engine.connect() as connection:
-            found = database.by_key(connection, key)
-        return next((artifact for artifact in found if self._complete(artifact)), None)
+        """The newest artifact made from these inputs, by whatever process, whose files are all there."""
+        self.index.refresh()
+        found = self.index.ask(lambda connection: index.by_key(connection, key))
+        return next((artifact for artifact in found if folders.complete(self.folder(artifact), artifact.files)), None)
 
     def touch(self, artifact: Artifact) -> None:
         """Make an artifact that a run used again the newest of its name; when it was made stays as it was."""
-        with self._engine.begin() as connection:
-            database.touch(connection, artifact.id)
+        with self.writing():
+            folder = self.folder(artifact)
+            try:
+                made = folders.read_made(folder)
+            except DamagedError:
+                made = Made(created=artifact.created, code_version=artifact.code_version, used=artifact.created)
+            folders.write_made(folder, made.model_copy(update={"used": self._now()}))
+        self.index.refresh()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """What is here stays here: `truing gc` removes nothing meanwhile. What the disk refuses is said in one sentence
+        (`RunError`)."""
+        try:
+            with locks.shared(self.root / migrate.LOCK):
+                yield
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            where = error.filename or self.root
+            raise RunError(
+                f"{where}: {error.strerror}; what was finished is kept, and the same command goes on from there"
+            ) from error
+
+    @contextlib.contextmanager
+    def step(self, key: str) -> Iterator[None]:
+        """Run a step alone: another process that wants the same one waits here, and then finds what this one made."""
+        with self.writing(), locks.alone(self._lock(key), remove=True):
+            yield
+
+    def running(self, key: str) -> str | None:
+        """Who runs a step just now: process, machine and since when; None where nobody does."""
+        return locks.holder(self._lock(key))
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[Path]:
         """A folder to write an artifact's files into; removed afterwards unless `commit` took it."""
-        folder = Path(tempfile.mkdtemp(dir=self.root / "staging"))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with self.writing():
+            self.store.used.clear()
+            folder = self.root / "staging" / secrets.token_hex(8)
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def commit(
         self,
@@ -101,9 +150,9 @@ class Ledger:
     ) -> Artifact:
         """Make the files in `staging` an artifact: hash, flush, rename, then index, in this order.
 
-        A crash at any point leaves the whole artifact or none of it. The same content twice is one artifact; where its
-        folder was damaged since, the new files take its place. Raises `RunError` on a metric that is NaN or infinite
-        (say None where a value is unknown) and on a file that would hide the manifest.
+        A crash at any point leaves the whole artifact or none of it. The same content twice is one artifact, with the
+        new time and code version; where it was damaged since, the new files repair it. Raises `RunError` on a metric
+        that is NaN or infinite (say None where a value is unknown) and on a file that would hide the ledger's.
         """
         for metric, value in (metrics or {}).items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -116,22 +165,27 @@ class Ledger:
             "seed": seed,
         }
         key = None if observation else self.key(**inputs)
-        files = _flush(staging, name)
+        files = folders.flush(staging, name)
         manifest = Manifest(kind=kind, name=name, files=files, metrics=dict(metrics or {}), key=key, **inputs)
-        artifact = Artifact(
-            **dict(manifest), id=artifact_id(manifest), created=datetime.now(UTC), code_version=code_version()
+        folders.write_manifest(staging, manifest)
+        now = self._now()
+        made = Made(
+            created=now,
+            code_version=code_version(),
+            used=now,
+            rows=folders.write_rows(staging, rows),
+            store=folders.write_used(staging, self.store.used),
         )
-        write_durably(staging / MANIFEST, canonical_json(manifest))
-        self._place(staging, artifact)
-        with self._engine.begin() as connection:
-            database.add(connection, artifact, rows)
-        return artifact
+        folders.write_made(staging, made)
+        self._place(staging, artifact_id(manifest), made)
+        self.index.refresh()
+        return Artifact(
+            **dict(manifest), id=artifact_id(manifest), created=made.created, code_version=made.code_version
+        )
 
     def get(self, reference: str) -> Artifact:
         """By full id, by a prefix of at least 4 digits, or by name (the newest). Raises `InputError` otherwise."""
-        with self._engine.connect() as connection:
-            found = database.by_reference(connection, reference)
-            known = [] if found else database.all_artifacts(connection)
+        found = self.index.ask(lambda connection: index.by_reference(connection, reference))
         named = [artifact for artifact in found if artifact.name == reference]
         if named:
             return named[0]
@@ -140,9 +194,9 @@ class Ledger:
         if found:
             matches = ", ".join(f"{artifact.short} ({artifact.name})" for artifact in found[:5])
             raise InputError(f"{reference!r} could be {matches}; give more digits of the id")
-        names = sorted({artifact.name for artifact in known})
+        names = sorted({artifact.name for artifact in self.list()})
         near = difflib.get_close_matches(reference, names, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else f"names it knows: {_listed(names)}"
+        hint = f"did you mean {', '.join(near)}?" if near else f"names it knows: {listed(names)}"
         raise InputError(f"the ledger has no artifact {reference!r}; {hint}")
 
     def folder(self, artifact: Artifact) -> Path:
@@ -151,24 +205,16 @@ class Ledger:
 
     def list(self, kind: str | None = None, limit: int | None = None) -> builtins.list[Artifact]:
         """Artifacts (of a kind), or the newest `limit` of them; newest first."""
-        with self._engine.connect() as connection:
-            return database.all_artifacts(connection, kind, limit)
-
-    def check_index(self) -> tuple[dict[str, Artifact], builtins.list[tuple[str, str]]]:
-        """The index's readable artifacts by id, and (id, what) of all that is damaged in it."""
-        with self._engine.connect() as connection:
-            return database.check(connection)
+        return self.index.ask(lambda connection: index.all_artifacts(connection, kind, limit))
 
     def rows(self, artifact: Artifact) -> builtins.list[tuple[str, str]]:
         """(id, sha256) of the rows that an artifact holds."""
-        with self._engine.connect() as connection:
-            return database.rows_of(connection, artifact.id)
+        return self.index.ask(lambda connection: index.rows_of(connection, artifact.id))
 
     def artifacts_with_row(self, reference: str) -> builtins.list[Artifact]:
         """Artifacts that hold a row, named by its id or the beginning of its sha256."""
-        with self._engine.connect() as connection:
-            wanted = set(database.artifacts_with_row(connection, reference))
-            return [artifact for artifact in database.all_artifacts(connection) if artifact.id in wanted]
+        wanted = set(self.index.ask(lambda connection: index.artifacts_with_row(connection, reference)))
+        return [artifact for artifact in self.list() if artifact.id in wanted]
 
     def workspace(self, key: str) -> Path:
         """A folder for the checkpoints of an unfinished step."""
@@ -177,62 +223,52 @@ class Ledger:
         return folder
 
     def discard_workspace(self, key: str) -> None:
-        """Remove it once the step's artifact exists."""
+        """Remove it once the step's artifact exists. What cannot be removed is left to `truing gc`."""
         shutil.rmtree(self.root / "work" / key[:32], ignore_errors=True)
 
-    def _place(self, staging: Path, artifact: Artifact) -> None:
-        """Move the staged folder to its place. One that is there already stays if it is whole, else it is replaced."""
-        target = self.folder(artifact)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not self._intact(artifact):
-            target.rename(staging.with_name(f"{staging.name}-damaged"))
-            shutil.rmtree(staging.with_name(f"{staging.name}-damaged"))
+    def _lock(self, key: str) -> Path:
+        return self.root / "work" / f"{key[:32]}.lock"
+
+    def _now(self) -> datetime:
+        """The time, but always after the last use that is known: what is newest must not depend on a clock set back."""
+        newest, now = self.index.ask(index.newest_use), datetime.now(UTC)
+        return now if newest is None else max(now, newest + timedelta(microseconds=1))
+
+    def _place(self, staging: Path, identity: str, made: Made) -> None:
+        """Move the staged folder to its place. One that is there already stays, and is repaired if it is damaged."""
+        target = folder_of(self.root, identity)
+        target.parent.mkdir(exist_ok=True)
+        if target.exists() and not folders.intact(target):
+            folders.repair(target, staging)
         try:
             if not target.exists():
                 staging.rename(target)
         except OSError:
             # Another process placed the same content in the meantime: rename says "not empty", not "exists".
-            if not self._intact(artifact):
+            if not folders.intact(target):
                 raise
         sync_folder(target.parent)
         sync_folder(target.parent.parent)
-
-    def _complete(self, artifact: Artifact) -> bool:
-        """Whether every file is there in its full size: cheap, asked before each reuse. `verify` reads the bytes."""
-        folder = self.folder(artifact)
-        return all(
-            (folder / file.name).is_file() and (folder / file.name).stat().st_size == file.size
-            for file in artifact.files
-        )
-
-    def _intact(self, artifact: Artifact) -> bool:
-        folder = self.folder(artifact)
-        manifest = folder / MANIFEST
-        return (
-            manifest.is_file()
-            and digest_file(manifest) == artifact.id
-            and self._complete(artifact)
-            and all(digest_file(folder / file.name) == file.sha256 for file in artifact.files)
-        )
+        if staging.exists():
+            folders.renew(target, staging, made)
 
 
-def _flush(staging: Path, name: str) -> tuple[File, ...]:
-    """Hash every staged file and flush it, and its folders, to the disk."""
-    if (staging / MANIFEST).exists():
-        raise RunError(f"{name}: a step may not write a file named {MANIFEST}; that is the ledger's own")
-    files = []
-    for path in sorted(staging.rglob("*")):
-        if path.is_dir():
-            sync_folder(path)
-        elif path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-            relative = path.relative_to(staging).as_posix()
-            files.append(File(name=relative, sha256=digest_file(path), size=path.stat().st_size))
-    return tuple(files)
+def _make(root: Path) -> None:
+    """Make what a ledger's folder lacks. The format is written last: until it is there, all is flushed again."""
+    new = not (root / migrate.FILE).exists()
+    above = [folder for folder in (root, *root.absolute().parents) if not folder.exists()]
+    for name in ("objects", "staging", "work", "store"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    if not new:
+        return
+    for folder in (*above, root):
+        sync_folder(folder.absolute().parent)
+    sync_folder(root)
+    if not any((root / "objects").iterdir()) and not (root / index.NAME).exists():
+        write_durably(root / migrate.FILE, f"{migrate.FORMAT}\n".encode())
 
 
-def _listed(names: Sequence[str], most: int = 10) -> str:
+def listed(names: Sequence[str], most: int = 10) -> str:
     """Names for a sentence; says how many more there are."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest if names else "none yet"

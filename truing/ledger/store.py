@@ -1,20 +1,24 @@
-"""Content-keyed bytes in files: what stages keep between runs. Each file carries its own hash: damage is noticed."""
+"""Content-keyed bytes in files: what stages keep between runs. Each file carries its own hash: damage is noticed.
+
+It is a cache: whatever is missing is computed again.
+"""
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 from truing.core.errors import RunError
+from truing.ledger.disk import write_durably
 
 _HASH_BYTES = 32
 
 
 class FileStore:
-    """A `Store` in a folder. A value appears whole or not at all."""
+    """A `Store` in a folder. A value appears whole or not at all. `used` are the names of the files that were asked for
+    or kept since it was last cleared: an artifact remembers those of its step."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self.used: set[str] = set()
 
     def get(self, key: str) -> bytes | None:
         """The bytes of a key, or None. Raises `RunError` naming a file that was damaged."""
@@ -23,6 +27,7 @@ class FileStore:
             framed = path.read_bytes()
         except FileNotFoundError:
             return None
+        self.used.add(path.name)
         content = framed[_HASH_BYTES:]
         if hashlib.sha256(content).digest() != framed[:_HASH_BYTES]:
             raise RunError(f"{path}: the file is damaged; delete it and run again, it will be computed anew")
@@ -32,32 +37,19 @@ class FileStore:
         """Keep bytes under a key, durably."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, hashlib.sha256(content).digest() + content)
+        write_durably(path, hashlib.sha256(content).digest(), content)
+        self.used.add(path.name)
 
     def _path(self, key: str) -> Path:
         name = hashlib.sha256(key.encode()).hexdigest()
         return self._root / name[:2] / name
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write beside the target, flush to the disk, and rename: readers see the old file or the new one."""
-    handle, staging = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staging, path)
-    except BaseException:
-        Path(staging).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries, so that a rename survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def whole(path: Path) -> bool:
+    """Whether a file of a store holds what was put into it."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        claimed = file.read(_HASH_BYTES)
+        while chunk := file.read(1 << 20):
+            sha.update(chunk)
+    return sha.digest() == claimed

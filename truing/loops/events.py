@@ -17,6 +17,13 @@ class StepStarted(Record):
     verb: str
 
 
+class StepWaiting(Record):
+    """Another process runs this very step; `holder` says which. It is reused when it is done."""
+
+    step: str
+    holder: str
+
+
 class StepDone(Record):
     """A step ended with an artifact; `reused` if a run with the same inputs had made it before."""
 

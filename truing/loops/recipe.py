@@ -29,7 +29,7 @@ from truing.core.errors import InputError
 from truing.core.records import Record
 from truing.ledger.artifacts import Artifact, Parent
 from truing.loops.context import Context
-from truing.loops.events import Reading, StepDone, StepStarted
+from truing.loops.events import Reading, StepDone, StepStarted, StepWaiting
 
 LEDGER = "ledger:"
 
@@ -169,43 +169,62 @@ def check_outside(recipe: Recipe, where: str, verbs: Mapping[str, Verb], context
 
 
 def run_recipe(recipe: Recipe, verbs: Mapping[str, Verb], context: Context) -> Iterator[Record]:
-    """Run the steps in order; yields their records, with `StepStarted` and `StepDone` around them."""
+    """Run the steps in order; yields their records, with `StepStarted` and `StepDone` around them.
+
+    Other processes may run recipes in the same ledger: one that wants a step which another runs waits, and reuses it.
+    """
+    with context.ledger.writing():
+        made: dict[str, Artifact] = {}
+        model: dict[str, str] = {}
+        if any(verbs[step.verb].uses_model for step in recipe.steps):
+            yield Reading(what=context.model)
+            model = {"model": context.model, "model_sha256": context.model_sha256}
+        for planned in recipe.steps:
+            verb = verbs[planned.verb]
+            started = time.monotonic()
+            outside = model if verb.uses_model else {}
+            artifact, reused = yield from _run_step(planned, verb, recipe.seed, made, outside, context)
+            made[planned.name] = artifact
+            seconds = time.monotonic() - started
+            yield StepDone(step=planned.name, verb=verb.name, artifact=artifact, reused=reused, seconds=seconds)
+
+
+def _run_step(
+    planned: PlannedStep,
+    verb: Verb,
+    seed: int,
+    made: Mapping[str, Artifact],
+    outside: Mapping[str, str],
+    context: Context,
+) -> Generator[Record, None, tuple[Artifact, bool]]:
+    """Make a step's artifact, or find it; returns it and whether it was there. `made` are the earlier steps' artifacts,
+    `outside` what the step's key takes from outside the ledger beside what its verb reads."""
     ledger = context.ledger
-    made: dict[str, Artifact] = {}
-    model: dict[str, str] = {}
-    if any(verbs[step.verb].uses_model for step in recipe.steps):
-        yield Reading(what=context.model)
-        model = {"model": context.model, "model_sha256": context.model_sha256}
-    for planned in recipe.steps:
-        verb = verbs[planned.verb]
-        config = verb.config.parse(planned.settings, f"[{planned.name}]")
-        parents = {
-            role: made.get(source) or ledger.get(source.removeprefix(LEDGER)) for role, source in planned.roles.items()
-        }
-        started = time.monotonic()
-        outside = {**(model if verb.uses_model else {}), **verb.reads(config, parents, context)}
-        identity: dict[str, Any] = {
-            "verb": verb.name,
-            "verb_version": verb.version,
-            "config": {**config.model_dump(mode="json"), **outside},
-            "parents": [Parent(role=role, artifact=parent.id) for role, parent in parents.items()],
-            "seed": recipe.seed,
-        }
-        key = ledger.key(**identity)
+    config = verb.config.parse(planned.settings, f"[{planned.name}]")
+    parents = {
+        role: made.get(source) or ledger.get(source.removeprefix(LEDGER)) for role, source in planned.roles.items()
+    }
+    identity: dict[str, Any] = {
+        "verb": verb.name,
+        "verb_version": verb.version,
+        "config": {**config.model_dump(mode="json"), **outside, **verb.reads(config, parents, context)},
+        "parents": [Parent(role=role, artifact=parent.id) for role, parent in parents.items()],
+        "seed": seed,
+    }
+    key = ledger.key(**identity)
+    if ledger.find(key) is None and (holder := ledger.running(key)) is not None:
+        yield StepWaiting(step=planned.name, holder=holder)
+    with ledger.step(key):
         artifact = ledger.find(key)
-        reused = artifact is not None
-        if artifact is None:
-            yield StepStarted(step=planned.name, verb=verb.name)
-            with ledger.begin() as staging:
-                step = Step(planned.name, key, recipe.seed, parents, staging, context)
-                result = yield from verb.run(step, config)
-                artifact = ledger.commit(
-                    staging, kind=verb.kind, name=planned.name, metrics=result.metrics, rows=result.rows, **identity
-                )
-            ledger.discard_workspace(key)
-        else:
+        if artifact is not None:
             ledger.touch(artifact)
-        made[planned.name] = artifact
-        yield StepDone(
-            step=planned.name, verb=verb.name, artifact=artifact, reused=reused, seconds=time.monotonic() - started
-        )
+            return artifact, True
+        yield StepStarted(step=planned.name, verb=verb.name)
+        with ledger.begin() as staging:
+            step = Step(planned.name, key, seed, parents, staging, context)
+            result = yield from verb.run(step, config)
+            artifact = ledger.commit(
+                staging, kind=verb.kind, name=planned.name, metrics=result.metrics, rows=result.rows, **identity
+            )
+        ledger.discard_workspace(key)
+        return artifact, False
