@@ -15,7 +15,7 @@ from torch import Tensor
 from truing.core.digest import digest, digest_bytes
 from truing.core.protocols import Store
 from truing.engine.logprob import edge_logprobs
-from truing.engine.tree import Forest
+from truing.engine.tree import Forest, Ints
 from truing.engine.trunk import Trunk
 
 TOKENS_AT_ONCE = 2048
@@ -60,16 +60,21 @@ def batches(forest: Forest, order: Sequence[int], tokens: int, group: int = 1) -
 
     A group that is larger than the budget runs alone: nothing is cut or left out.
     """
+
+    def nodes_of(number: int) -> Ints:
+        return np.unique(np.concatenate(forest.paths[number * group : (number + 1) * group]))
+
     batch: list[int] = []
     held = np.zeros(len(forest), dtype=bool)
     size = 0
     for number in order:
-        nodes = np.unique(np.concatenate([forest.paths[number * group + member] for member in range(group)]))
+        nodes = nodes_of(number)
         new = nodes[~held[nodes]]
         if batch and size + len(new) > tokens:
             yield batch
+            for one in batch:
+                held[nodes_of(one)] = False
             batch, size = [], 0
-            held[:] = False
             new = nodes
         batch.append(number)
         held[new] = True

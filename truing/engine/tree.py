@@ -90,9 +90,8 @@ class Forest:
         """The smallest forest that holds the given sequences, in the given order; `source` keeps their numbers here."""
         chosen = [self.paths[number] for number in sequences]
         kept = np.unique(np.concatenate(chosen))
-        renumber = np.full(len(self), -1, dtype=np.int64)
-        renumber[kept] = np.arange(len(kept))
-        parent = np.where(self.parent[kept] >= 0, renumber[self.parent[kept]], -1)
+        # A kept node's parent is kept too, and `kept` is sorted: its place there is its new number.
+        parent = np.where(self.parent[kept] >= 0, np.searchsorted(kept, self.parent[kept]), -1)
         # A kept node's subtree ends where the first kept node at or after its old end stands.
         last = np.searchsorted(kept, self.last[kept])
         return Forest(
@@ -100,7 +99,7 @@ class Forest:
             parent=parent,
             depth=self.depth[kept],
             last=last.astype(np.int64),
-            paths=tuple(renumber[path] for path in chosen),
+            paths=tuple(np.searchsorted(kept, path) for path in chosen),
             scored_from=tuple(self.scored_from[number] for number in sequences),
             source=kept,
         )

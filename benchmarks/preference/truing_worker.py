@@ -1,0 +1,167 @@
+"""truing's side: `train_preference` itself, advanced one record at a time.
+
+The reference pass runs before the first step, for all pairs; its seconds are reported apart and shared among the steps.
+"""
+
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rows import pairs
+from safetensors.torch import save_file
+from worker import serve
+
+from truing.core.records import Message
+from truing.engine.adapters import (
+    AdapterConfig,
+    adapter_parameters,
+    add_adapter,
+    copy_weights,
+    remove_adapter,
+    use_adapter,
+)
+from truing.engine.chat import Chat
+from truing.engine.score import score_forest
+from truing.engine.tree import Forest, TokenSequence, build_forest
+from truing.engine.trunk import Trunk
+from truing.losses.dpo import adjusted_margin, dpo_loss
+from truing.train.optimise import OptimiserConfig
+from truing.train.preference import Pair, PreferenceConfig, train_preference
+from truing.train.records import TrainStep
+from truing.train.rows import schedule
+
+
+class Worker:
+    """One trunk and the benchmark's pairs, tokenised as TRL does: the template's trailing newline is scored, too."""
+
+    def __init__(self, model: str, file: str, count: int, adapter: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.trunk, self.adapter = Trunk.load(model), Path(adapter)
+        self.pairs = [as_trl(Chat(self.trunk.tokenizer, self.trunk.context), row) for row in pairs(Path(file), count)]
+        self.records: Any = None
+
+    def tokens(self, rows: list[int]) -> dict[str, Any]:
+        """Each pair's token ids, the tree's tokens, and the operations that a step needs."""
+        ids = [
+            [chosen.ids[: chosen.scored_from], chosen.ids[chosen.scored_from :], rejected.ids[rejected.scored_from :]]
+            for chosen, rejected in (self.pairs[row] for row in rows)
+        ]
+        forest = self._forest(rows)
+        reference, policy = operations(self.trunk, forest)
+        return {"ids": ids, "tree": len(forest), "reference": reference, "policy": policy}
+
+    def check(self, rows: list[int], save_to: str) -> None:
+        """Write policy and reference log-probabilities of the rows, and the loss's gradient, to a file."""
+        forest = self._forest(rows)
+        with torch.no_grad():
+            reference = score_forest(self.trunk, forest).sums()
+        add_adapter(self.trunk, "check", self._config().adapter, seed=0)
+        copy_weights(self.adapter, self.trunk, "check")
+        parameters = adapter_parameters(self.trunk, "check")
+        for parameter in parameters.values():
+            parameter.requires_grad_(True)
+        with use_adapter(self.trunk, "check"):
+            policy = score_forest(self.trunk, forest).sums()
+        margin = adjusted_margin(policy[0::2], policy[1::2], reference[0::2], reference[1::2])
+        loss = dpo_loss(margin, 0.1).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradients = {
+            "base_model.model." + name.replace(".check.", "."): value.grad for name, value in parameters.items()
+        }
+        order = [*range(0, len(policy), 2), *range(1, len(policy), 2)]
+        save_file(
+            {"policy": policy.detach()[order], "reference": reference[order], "loss": loss.detach(), **gradients},
+            save_to,
+        )  # type: ignore[arg-type]
+        remove_adapter(self.trunk, "check")
+
+    def order(self) -> list[list[int]]:
+        """The rows of each step, as the trainer will take them."""
+        return [rows for _, _, rows in schedule(range(len(self.pairs)), 1, 8, seed=0)]
+
+    def reference(self) -> float:
+        """Seconds of the reference pass over all pairs."""
+        self.records = train_preference(self.trunk, self.pairs, self._config(), seed=0)
+        started = time.perf_counter()
+        for record in self.records:
+            if record.stage == "reference" and record.done == record.total:
+                return time.perf_counter() - started
+        raise RuntimeError("the trainer ended before its reference pass did")
+
+    def kept_step(self, rows: list[int]) -> float:
+        """Seconds of the trainer's next step, the reference being kept."""
+        started = time.perf_counter()
+        record = next(self.records)
+        assert isinstance(record, TrainStep), record
+        del rows
+        return time.perf_counter() - started
+
+    def rate(self) -> float:
+        """The machine's matrix rate in operations a second: the median of nine float32 products of 2048³."""
+        a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+        seconds = []
+        for _ in range(10):
+            started = time.perf_counter()
+            a @ b
+            seconds.append(time.perf_counter() - started)
+        return 2 * 2048**3 / median(seconds[1:])
+
+    def make_adapter(self) -> None:
+        """Save an adapter on all layers whose B is not zero."""
+        from truing.engine.adapters import save_adapter
+
+        add_adapter(self.trunk, "made", self._config().adapter, seed=0)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for name, value in adapter_parameters(self.trunk, "made").items():
+                if ".lora_B." in name:
+                    value.copy_(0.01 * torch.randn(value.shape, generator=generator))
+        save_adapter(self.trunk, "made", self.adapter)
+        remove_adapter(self.trunk, "made")
+
+    def _config(self) -> PreferenceConfig:
+        return PreferenceConfig(
+            sft_weight=0.0, batch_rows=8, microbatch_tokens=1_000_000, adapter=AdapterConfig(upper_layers=None),
+            optimiser=OptimiserConfig(learning_rate=1e-5),
+        )  # fmt: skip
+
+    def _forest(self, rows: list[int]) -> Forest:
+        return build_forest([sequence for row in rows for sequence in self.pairs[row]])
+
+
+def as_trl(chat: Chat, row: dict[str, Any]) -> Pair:
+    """A pair as TRL tokenises it."""
+    prompt = tuple(Message(**message) for message in row["prompt"])
+    newline = chat._ids("\n")
+    sequences = [chat.sequence(prompt, row[side][0]["content"]) for side in ("chosen", "rejected")]
+    return tuple(TokenSequence(s.ids + newline, s.scored_from) for s in sequences)  # type: ignore[return-value]
+
+
+def operations(trunk: Trunk, forest: Forest) -> tuple[float, float]:
+    """Multiplications and additions that a tree needs: (the reference's forward, the policy's forward and backward).
+
+    Frozen weights take one product forward and one backward (no gradient of their own); the thin adapter products take
+    one forward and two backward; the head takes two forward (the logits, and the expected embedding that the gradient
+    needs) and none backward; attention counts visible pairs only, two products forward and four backward.
+    """
+    config = trunk.model.config
+    layers = trunk.layers
+    matrices = [p for name, p in layers.named_parameters() if p.dim() == 2 and ".lora_" not in name]
+    weights, thin = sum(p.numel() for p in matrices), 16 * sum(sum(p.shape) for p in matrices)
+    nodes = len(forest)
+    rows = len({int(node) for node in forest.parent[forest.edges[0]]})
+    head = 2 * rows * trunk.head.numel()
+    visible = 4 * float((forest.depth + 1).sum()) * config.num_attention_heads * config.head_dim * len(layers)
+    reference = 2 * weights * nodes + head + visible
+    policy = 4 * weights * nodes + 6 * thin * nodes + 2 * head + 3 * visible
+    return reference, policy
+
+
+if __name__ == "__main__":
+    model, file, count, adapter, threads = sys.argv[1:]
+    it = Worker(model, file, int(count), adapter, int(threads))
+    calls = (it.tokens, it.check, it.order, it.reference, it.kept_step, it.rate, it.make_adapter)
+    serve({"ready": lambda: None, **{call.__name__: call for call in calls}})
