@@ -15,7 +15,8 @@ from truing.core.records import Comparison, Message
 from truing.data import native
 from truing.ledger.artifacts import Artifact
 from truing.ledger.ledger import Ledger
-from truing.loops.verbs.dataset import IMPORT, IMPORTED, keep_some, read_rows, split
+from truing.data.split import by_topics
+from truing.loops.verbs.dataset import IMPORT, IMPORTED, keep_some, read_rows
 
 
 def row(number: int, topic: str = "", pair: str | None = None, question: str = "Why {}?") -> Comparison:
@@ -30,7 +31,7 @@ seeds = st.integers(0, 1000)
 @given(topics, st.floats(0, 0.99), seeds)
 def test_a_topic_is_held_out_whole_or_not_at_all(names: list[str], share: float, seed: int) -> None:
     rows = [row(number, topic) for number, topic in enumerate(names)]
-    train, held_out = split(rows, share, seed)
+    train, held_out = by_topics(rows, share, seed)
     assert sorted(train + held_out, key=rows.index) == rows
     assert not {one.topic for one in train if one.topic} & {one.topic for one in held_out if one.topic}
     # Enough, and no more than the last topic made it.
@@ -43,7 +44,7 @@ def test_a_topic_is_held_out_whole_or_not_at_all(names: list[str], share: float,
 
 def test_another_seed_holds_out_other_topics() -> None:
     rows = [row(number, f"topic {number}") for number in range(50)]
-    held = [tuple(one.id for one in split(rows, 0.2, seed)[1]) for seed in (0, 0, 1)]
+    held = [tuple(one.id for one in by_topics(rows, 0.2, seed)[1]) for seed in (0, 0, 1)]
     assert held[0] == held[1] != held[2]
 
 
@@ -77,7 +78,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def write(path: Path, rows: list[Comparison]) -> None:
-    path.write_text("".join(native.write(one) + "\n" for one in rows), encoding="utf-8")
+    path.write_text("".join(native.line(one) + "\n" for one in rows), encoding="utf-8")
 
 
 def probes(path: str, *texts: str, topic: str = "elsewhere") -> str:
@@ -146,7 +147,7 @@ def test_a_missing_file_is_named_with_what_to_do(
 
 
 def test_bad_rows_are_counted_and_the_first_is_named(make: Any) -> None:
-    Path("rows.jsonl").write_text(native.write(row(1)) + '\n{"prompt": "?"}\n', encoding="utf-8")
+    Path("rows.jsonl").write_text(native.line(row(1)) + '\n{"prompt": "?"}\n', encoding="utf-8")
     with pytest.raises(InputError, match=r"rows\.jsonl: 1 bad row, the first in line 2"):
         make()
 

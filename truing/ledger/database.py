@@ -3,6 +3,7 @@
 Manifests and files are in the artifacts' folders. Rows, times and code versions are here only: keep a copy of both.
 """
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from truing.core.errors import RunError
 from truing.ledger.artifacts import Artifact
 
 SCHEMA_VERSION = 1
+_AT_ONCE = 10_000  # rows of one insertion: an artifact may hold a million
 _metadata = MetaData()
 _meta = Table("meta", _metadata, Column("name", String, primary_key=True), Column("value", String, nullable=False))
 _artifacts = Table(
@@ -102,13 +104,14 @@ def add(connection: Connection, artifact: Artifact, rows: Iterable[tuple[str, st
             id=artifact.id, key=artifact.key, kind=artifact.kind, name=artifact.name, record=artifact.model_dump_json()
         )
     )
-    values = [
+    if connection.execute(select(exists().where(_rows.c.artifact == artifact.id))).scalar_one():
+        return
+    values = (
         {"artifact": artifact.id, "place": place, "row_id": row_id, "row_sha256": sha}
         for place, (row_id, sha) in enumerate(rows)
-    ]
-    recorded = connection.execute(select(exists().where(_rows.c.artifact == artifact.id))).scalar_one()
-    if values and not recorded:
-        connection.execute(_rows.insert(), values)
+    )
+    while some := list(itertools.islice(values, _AT_ONCE)):
+        connection.execute(_rows.insert(), some)
 
 
 def touch(connection: Connection, identity: str) -> None:
