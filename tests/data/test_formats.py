@@ -2,16 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.data.conftest import comparison, comparisons, lines
 from truing.core.errors import InputError
 from truing.core.records import Comparison
 from truing.data import native
 from truing.data.formats import FORMATS, detect, load
+from truing.data.rows import AS_IT_IS, RowError
 
 
 def written(name: str, row: Comparison) -> str:
@@ -84,3 +87,26 @@ def test_a_missing_file_and_a_folder_are_input_errors(tmp_path: Path) -> None:
         for format_name in (None, "trl"):
             with pytest.raises(InputError, match="cannot be read"):
                 load(path, format_name)
+
+
+keys = st.sampled_from(
+    ["prompt", "chosen", "rejected", "completion", "label", "completions", "scores", "fields", "responses", "data"]
+    + ["annotations", "result", "type", "value", "role", "content", "id", "text1", "ranker", "items", "user_id"]
+)
+leaves = (
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["q", "", "pairwise", "ranker", "rating", "user"])
+)
+anything = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=60, deadline=None)
+@given(row=st.dictionaries(keys, anything, max_size=5))
+def test_any_row_gives_comparisons_or_a_reason_and_never_a_defect(name: str, row: dict[str, Any]) -> None:
+    FORMATS[name].recognises(row)
+    try:
+        found = FORMATS[name].parse(row, "1", AS_IT_IS)
+    except (RowError, ValidationError) as error:
+        assert str(error)
+    else:
+        assert found

@@ -165,3 +165,51 @@ def test_imported_rows_are_the_source_and_the_step_stands_on_them(make: Any, tmp
         make(imported="ledger:mine")
     with pytest.raises(InputError, match="'ledger:data' is of the kind 'dataset', expected the kind 'import'"):
         make(source=None, imported="ledger:data")
+
+
+def test_a_fixed_split_by_content_holds_out_so_many_rows_whatever_the_seed(make: Any, tmp_path: Path) -> None:
+    write(Path("rows.jsonl"), [row(number) for number in range(40)])
+    ledger = Ledger.open(tmp_path / ".truing")
+    made = [make(held_out=12, split="content", limit=limit) for limit in (None, 40)]
+    held = [[one.id for one in read_rows(ledger.folder(one), "held_out")] for one in made]
+    assert held[0] == held[1]
+    assert len(held[0]) == 12
+    assert make(held_out=13).metrics["held_out"] == 13
+    with pytest.raises(InputError, match="held_out = 41: there are only 40 rows"):
+        make(held_out=41)
+    with pytest.raises(InputError, match=r"'held_out' is 1.5: must be a share below 1, or a whole number of rows"):
+        make(held_out=1.5)
+
+
+def test_held_out_rows_can_be_the_probes(make: Any, tmp_path: Path) -> None:
+    rows = [row(number) for number in range(10)]
+    write(Path("rows.jsonl"), [*rows[:-1], rows[-1].model_copy(update={"tie": True})])
+    artifact = make(held_out=9, split="content", probes="held_out")
+    folder = Ledger.open(tmp_path / ".truing").folder(artifact)
+    held = [one for one in read_rows(folder, "held_out") if not one.tie]
+    found = native.read_probes(folder / "probes.jsonl")
+    assert [(one.id, one.group, one.prompt, one.chosen, one.rejected) for one in found] == [
+        (one.id, "held_out", one.prompt, one.chosen, one.rejected) for one in held
+    ]
+    assert not (folder / "overlap.json").exists()
+
+
+def test_duplicates_and_leaks_are_counted_and_listed(make: Any, tmp_path: Path) -> None:
+    long = "How do I keep my garden green in a dry summer without a single drop of water from the well"
+    write(
+        Path("rows.jsonl"), [row(n, f"t{n}", question=f"{long}{' now' * (n % 2)}") for n in range(2)] + [row(5, "t5")]
+    )
+    artifact = make(held_out=2)
+    assert (artifact.metrics["duplicates"], artifact.metrics["held_out_leaks"]) == (1, 1)
+    folder = Ledger.open(tmp_path / ".truing").folder(artifact)
+    found = json.loads((folder / "duplicates.json").read_text())
+    assert found["duplicates"][0]["rows"] == ["r0", "r1"]
+    assert {found["leaks"][0]["held_out"], found["leaks"][0]["training"]} == {"r0", "r1"}
+
+
+def test_a_source_may_be_of_any_format_with_columns(make: Any) -> None:
+    Path("rows.csv").write_text("question,better,worse\nWhy?,So.,No.\nHow?,Thus.,No.\n")
+    columns = {"prompt": "question", "chosen": "better", "rejected": "worse"}
+    assert make(source="rows.csv", columns=columns, held_out=0.0).metrics["rows"] == 2
+    Path("scores.json").write_text('[{"prompt": "q", "completions": ["a", "b", "c"], "scores": [1, 2, 3]}]')
+    assert make(source="scores.json", pairs="all", format="scores", held_out=0.0).metrics["rows"] == 3

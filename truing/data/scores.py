@@ -33,8 +33,8 @@ def parse(row: dict[str, Any], fallback_id: str, ask: Ask = AS_IT_IS) -> list[Co
     """One row → the comparisons that its scores make. Raises `RowError`."""
     prompt = _needed(row, _PROMPTS, "the row")
     completions = _needed(row, _LISTS, "the row")
-    if not isinstance(completions, list) or len(completions) < 2:
-        raise RowError("there must be two completions or more to compare")
+    if not isinstance(completions, list):
+        raise RowError(f"the completions must be a list, found {type(completions).__name__}")
     if all(isinstance(one, dict) for one in completions):
         where = [f"completion {number}" for number in range(1, len(completions) + 1)]
         answers = [_needed(one, _TEXT, place) for one, place in zip(completions, where, strict=True)]
@@ -53,6 +53,8 @@ def pairs(
 ) -> list[Comparison]:
     """The comparisons of scored answers: the best against the worst, or all pairs. Equal scores make a tie; of several
     best (or worst) answers the first (the last) counts. Raises `RowError`."""
+    if len(answers) < 2:
+        raise RowError("there must be two completions or more to compare")
     for number, (answer, score) in enumerate(zip(answers, scores, strict=True), start=1):
         if not isinstance(answer, str) or not answer.strip():
             raise RowError(f"completion {number} is empty")
