@@ -62,7 +62,7 @@ def test_equal_ranks_and_equal_ratings_tie() -> None:
 
 def test_the_prompts_field_and_the_question_can_be_named() -> None:
     two = record({"better": [by("response_a")], "safer": [by("response_b")]}, task="q")
-    with pytest.raises(RowError, match="2 questions name|no response ranks"):
+    with pytest.raises(RowError, match=r"2 questions name|no response ranks"):
         argilla.parse(two, "1")
     del two["fields"]["prompt"]
     assert argilla.parse(two, "1", Ask(columns={"prompt": "task", "question": "safer"})) == [EXPECTED]

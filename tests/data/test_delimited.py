@@ -77,7 +77,7 @@ def test_a_missing_column_names_those_that_there_are(tmp_path: Path) -> None:
     path.write_bytes(HEAD + b"q,yes,no\n")
     _, (bad,) = formats.load(path, "native", Ask(columns={"prompt": "question"}))
     assert bad.reason == "the column 'question' is missing; the row has prompt, chosen, rejected"
-    with pytest.raises(InputError, match="keys question, better, worse.*--columns"):
+    with pytest.raises(InputError, match=r"keys question, better, worse.*--columns"):
         load(path, b"question,better,worse\nq,yes,no\n")
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, settings
 
 from tests.data.conftest import assistant, comparison, comparisons, user
 from truing.core.records import Comparison, Message
@@ -24,15 +24,20 @@ def test_turns_are_read_without_the_white_space_around_them() -> None:
     assert found == comparison(prompt=(user("q"), assistant("a\n\nb"), user("r")))
 
 
-@given(written=comparisons)
-def test_what_is_written_reads_back_equal_or_is_refused(written: Comparison) -> None:
-    try:
-        (found,) = hh.write(written)
-    except RowError:
-        assume(False)
+def plain(row: Comparison) -> Comparison:
+    """What the form can say of a row."""
+    prompt = tuple(
+        Message(role=turn.role, content=turn.content.strip()) for turn in row.prompt if turn.role != "system"
+    )
+    return Comparison(id="1", prompt=prompt, chosen=row.chosen.strip(), rejected=row.rejected.strip())
+
+
+@settings(deadline=None)
+@given(written=comparisons.map(plain))
+def test_what_is_written_reads_back_equal(written: Comparison) -> None:
+    (found,) = hh.write(written)
     assert hh.recognises(found)
-    again = Comparison(id="1", prompt=written.prompt, chosen=written.chosen, rejected=written.rejected)
-    assert hh.parse(found, "1") == [again]
+    assert hh.parse(found, "1") == [written]
 
 
 @pytest.mark.parametrize(

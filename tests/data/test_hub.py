@@ -1,4 +1,4 @@
-"""Sets of the hub, through the real huggingface_hub client, against a small server on this machine that plays the hub."""
+"""Sets of the hub, through the real client, against a small server on this machine that pretends to be the hub."""
 
 import json
 import threading
@@ -23,7 +23,7 @@ FILES = {
 class _PretendHub(BaseHTTPRequestHandler):
     """Answers what the client asks of a data set: its list of files, and each file."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         parts = self.path.strip("/").split("/")
         if parts[:2] == ["api", "datasets"]:
             files = FILES.get("/".join(parts[2:4]))

@@ -61,7 +61,7 @@ def test_all_pairs_are_all_pairs_and_no_id_comes_twice(values: list[int]) -> Non
         ({"ratings": [1, float("nan")]}, "completion 2: the score must be a number, found nan"),
         ({"ratings": [1, "5"]}, "completion 2: the score must be a number, found '5'"),
         ({"generations": ["a", ""]}, "completion 2 is empty"),
-        ({"generations": ["a"]}, "there must be two completions or more"),
+        ({"generations": ["a"], "ratings": [1]}, "there must be two completions or more"),
         ({"ratings": None}, "the row has none of the keys scores, ratings"),
         ({"prompt": None}, "the row has none of the keys prompt, instruction"),
         (

@@ -13,6 +13,6 @@ def test_it_does_what_a_dictionary_does(keys: list[str]) -> None:
     first: dict[str, int] = {}
     with closing(Seen()) as seen:
         for line, key in enumerate(keys, start=1):
-            assert seen.first(key, line) == (first[key] if key in first else None)
+            assert seen.first(key, line) == first.get(key)
             first.setdefault(key, line)
         assert len(seen) == len(first)

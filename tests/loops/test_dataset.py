@@ -13,9 +13,9 @@ from truing.cli.run import execute, prepare
 from truing.core.errors import InputError
 from truing.core.records import Comparison, Message
 from truing.data import native
+from truing.data.split import by_topics
 from truing.ledger.artifacts import Artifact
 from truing.ledger.ledger import Ledger
-from truing.data.split import by_topics
 from truing.loops.verbs.dataset import IMPORT, IMPORTED, keep_some, read_rows
 
 

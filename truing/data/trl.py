@@ -32,7 +32,7 @@ def parse(row: dict[str, Any], fallback_id: str, _ask: Ask = AS_IT_IS) -> list[C
             "say which to read: --columns chosen=chosen,rejected=rejected"
         )
     chosen, rejected = messages(row["chosen"], "chosen"), messages(row["rejected"], "rejected")
-    if "prompt" in row and not isinstance(row["prompt"], str):
+    if "prompt" in row and (len(chosen) == 1 or not isinstance(row["prompt"], str)):
         prompt = messages(row["prompt"], "prompt")
         if len(chosen) != 1 or len(rejected) != 1:
             raise RowError("beside an explicit prompt, 'chosen' and 'rejected' must be one assistant message each")
