@@ -74,13 +74,17 @@ def import_(
     items = read(context, source, format_name, columns, pairs, model, quiet=as_json)
     tally = Tally()
     with tempfile.TemporaryDirectory() as folder:
-        target = to or Path(folder, "comparisons.jsonl")
-        with bad_file(source, beside) as kept, files.writing(target) as writer:
+        target, ids = to or Path(folder, "comparisons.jsonl"), Path(folder, "ids.jsonl")
+        with (
+            bad_file(source, beside) as kept,
+            files.writing(target) as writer,
+            ids.open("w", encoding="utf-8") as noted,
+        ):
             for row in sort_out(items, source, max_bad, tally, "imported", kept, listed=not as_json):
                 writer.write(native.write(row)[0])
                 if to is None:
-                    tally.note(row)
-        where = {"file": str(to)} if to else {"artifact": _commit(context, source, target, name, tally, kept.path)}
+                    noted.write(json.dumps([row.id, row.sha256]) + "\n")
+        where = {"file": str(to)} if to else {"artifact": _commit(context, source, target, ids, name, tally, kept.path)}
     if as_json:
         typer.echo(json.dumps({**where, "rows": tally.good, **tally.as_json(kept.path)}))
         return
@@ -92,7 +96,7 @@ def import_(
     typer.echo(f"next: truing train preference ledger:{shlex.quote(name)}")
 
 
-def _commit(context: typer.Context, source: str, file: Path, name: str, tally: Tally, bad: Path) -> str:
+def _commit(context: typer.Context, source: str, file: Path, ids: Path, name: str, tally: Tally, bad: Path) -> str:
     """Make the imported file an artifact; returns its id."""
     from truing.core.digest import digest_file
     from truing.ledger.ledger import Ledger
@@ -114,9 +118,17 @@ def _commit(context: typer.Context, source: str, file: Path, name: str, tally: T
             parents=[],
             seed=None,
             metrics={"rows": tally.good, "bad": tally.bad, "left_over": tally.left_over},
-            rows=tally.noted(),
+            rows=_noted(ids),
         )
     return artifact.id
+
+
+def _noted(ids: Path) -> Iterator[tuple[str, str]]:
+    """(id, sha256) of each imported row, one by one."""
+    with ids.open(encoding="utf-8") as file:
+        for line in file:
+            row_id, sha = json.loads(line)
+            yield row_id, sha
 
 
 @data.command()
@@ -142,7 +154,8 @@ def validate(
             bad += not item.left_over
             left_over += item.left_over
             if as_json:
-                problems.append({"line": item.line, "reason": item.reason, "left_over": item.left_over})
+                over = {"left_over": True} if item.left_over else {}
+                problems.append({"line": item.line, "reason": item.reason, **over})
             else:
                 typer.echo(named(item), err=True)
         else:

@@ -1,8 +1,6 @@
 """What the `data` verbs share: naming a source, reading it with progress, and setting its bad rows aside."""
 
-import json
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,22 +59,10 @@ class TooManyBadError(InputError):
 
 
 class Tally:
-    """How many rows were good, bad and left over; and the ids and hashes of the good ones, kept on the disk."""
+    """How many rows were good, bad and left over."""
 
     def __init__(self) -> None:
         self.good = self.bad = self.left_over = 0
-        self._rows = tempfile.SpooledTemporaryFile(max_size=1 << 20, mode="w+", encoding="utf-8")  # noqa: SIM115
-
-    def note(self, row: Comparison) -> None:
-        """Remember a row for the ledger."""
-        self._rows.write(json.dumps([row.id, row.sha256]) + "\n")
-
-    def noted(self) -> Iterator[tuple[str, str]]:
-        """(id, sha256) of the remembered rows."""
-        self._rows.seek(0)
-        for line in self._rows:
-            row_id, sha = json.loads(line)
-            yield row_id, sha
 
     def as_json(self, kept: Path) -> dict[str, Any]:
         """What was set aside, and where it is."""
