@@ -1,22 +1,36 @@
 """Which form a file has is told by its rows; a file that says nothing is refused with what to do."""
 
+import contextlib
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.data.conftest import comparison, comparisons, lines
 from truing.core.errors import InputError
 from truing.core.records import Comparison
+from truing.data import native
 from truing.data.formats import FORMATS, detect, load
+from truing.data.rows import AS_IT_IS, RowError
 
-NATIVE, TRL = (FORMATS[name].write(comparison()) for name in ("native", "trl"))
+
+def written(name: str, row: Comparison) -> str:
+    """A comparison as one line of a format."""
+    write = FORMATS[name].write
+    assert write is not None
+    return "\n".join(json.dumps(one) for one in write(row))
 
 
-@pytest.mark.parametrize("name", FORMATS)
+NATIVE, TRL = (written(name, comparison()) for name in ("native", "trl"))
+
+
+@pytest.mark.parametrize("name", ["native", "trl", "hh"])
 def test_a_format_knows_its_own_rows_and_no_others(tmp_path: Path, name: str) -> None:
-    path = lines(tmp_path, FORMATS[name].write(comparison()))
+    path = lines(tmp_path, written(name, comparison()))
     assert detect(path) == name
     rows, bad = load(path)
     assert (len(rows), bad) == (1, [])
@@ -45,7 +59,7 @@ def test_rows_of_another_format_are_bad_rows(tmp_path: Path) -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(comparisons, min_size=1, max_size=6, unique_by=lambda row: row.id))
 def test_a_whole_file_round_trips(tmp_path: Path, rows: list[Comparison]) -> None:
-    assert load(lines(tmp_path, *map(FORMATS["native"].write, rows))) == (rows, [])
+    assert load(lines(tmp_path, *map(native.line, rows))) == (rows, [])
 
 
 @pytest.mark.parametrize("format_name", [None, "native"])
@@ -74,3 +88,22 @@ def test_a_missing_file_and_a_folder_are_input_errors(tmp_path: Path) -> None:
         for format_name in (None, "trl"):
             with pytest.raises(InputError, match="cannot be read"):
                 load(path, format_name)
+
+
+keys = st.sampled_from(
+    "prompt chosen rejected completion label completions scores fields responses data annotations result type value "  # noqa: SIM905
+    "role content id text1 ranker items user_id".split()
+)
+leaves = (
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["q", "", "pairwise", "ranker", "rating", "user"])
+)
+anything = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=60, deadline=None)
+@given(row=st.dictionaries(keys, anything, max_size=5))
+def test_any_row_gives_comparisons_or_a_reason_and_never_a_defect(name: str, row: dict[str, Any]) -> None:
+    FORMATS[name].recognises(row)
+    with contextlib.suppress(RowError, ValidationError):
+        assert FORMATS[name].parse(row, "1", AS_IT_IS)

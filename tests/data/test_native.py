@@ -10,7 +10,8 @@ from tests.data.conftest import comparison, comparisons, lines, user
 from truing.core.errors import InputError
 from truing.core.records import Comparison, Probe
 from truing.data import formats, native
-from truing.data.validate import BadRow, read_comparisons
+from truing.data.rows import BadRow
+from truing.data.validate import read_comparisons
 
 PROBE = {"id": "1", "group": "harmful", "topic": "t", "prompt": "q"}
 
@@ -22,7 +23,7 @@ def probe(**changes: object) -> str:
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(row=comparisons)
 def test_import_of_export_is_the_identity(tmp_path: Path, row: Comparison) -> None:
-    path = lines(tmp_path, native.write(row))
+    path = lines(tmp_path, native.line(row))
     (again,) = read_comparisons(path, native.parse)
     assert again == row
     assert isinstance(again, Comparison)
@@ -31,11 +32,11 @@ def test_import_of_export_is_the_identity(tmp_path: Path, row: Comparison) -> No
 
 
 def test_a_row_takes_one_line_whatever_it_holds() -> None:
-    assert len(native.write(comparison(chosen="a\nb\r\u2028\u2029\x85\x0b\x1c", topic="\n")).split("\n")) == 1
+    assert len(native.line(comparison(chosen="a\nb\r\u2028\u2029\x85\x0b\x1c", topic="\n")).split("\n")) == 1
 
 
 def test_unset_keys_are_not_written_and_a_prompt_of_one_turn_may_be_a_string(tmp_path: Path) -> None:
-    assert set(json.loads(native.write(comparison()))) == {"id", "prompt", "chosen", "rejected"}
+    assert set(native.write(comparison())[0]) == {"id", "prompt", "chosen", "rejected"}
     path = lines(tmp_path, '{"prompt": "q", "chosen": "yes", "rejected": "no"}')
     assert list(read_comparisons(path, native.parse)) == [comparison(id="rows-1")]
 

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from tests.data.conftest import comparison, comparisons, lines
 from truing.core.records import Comparison
 from truing.data import formats, trl
-from truing.data.validate import BadRow, read_comparisons
+from truing.data.rows import BadRow, RowError
+from truing.data.validate import read_comparisons
 
 USER = {"role": "user", "content": "q"}
 YES, NO = ({"role": "assistant", "content": text} for text in ("yes", "no"))
@@ -21,21 +22,36 @@ def read(tmp_path: Path, *rows: Any) -> list[Comparison | BadRow]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(row=comparisons.filter(lambda row: row.chosen.strip() != row.rejected.strip()))
+@given(row=comparisons.filter(lambda row: not (row.tie or row.both_bad)))
 def test_prompt_and_answers_survive_and_the_rest_cannot(tmp_path: Path, row: Comparison) -> None:
-    path = lines(tmp_path, trl.write(row))
+    path = lines(tmp_path, *map(json.dumps, trl.write(row)))
     (again,) = read_comparisons(path, trl.parse)
     assert again == Comparison(id="rows-1", prompt=row.prompt, chosen=row.chosen, rejected=row.rejected)
     assert formats.detect(path) == trl.NAME
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(row=comparisons.filter(lambda row: row.chosen.strip() != row.rejected.strip()))
+@given(row=comparisons.filter(lambda row: not (row.tie or row.both_bad)))
 def test_an_implicit_prompt_means_the_same_as_an_explicit_one(tmp_path: Path, row: Comparison) -> None:
-    written = json.loads(trl.write(row))
+    (explicit,) = trl.write(row)
+    written = dict(explicit)
     context = written.pop("prompt")
     implicit = {key: [*context, *answer] for key, answer in written.items()}
-    assert read(tmp_path, implicit) == read(tmp_path, json.loads(trl.write(row)))
+    assert read(tmp_path, implicit) == read(tmp_path, explicit)
+
+
+@pytest.mark.parametrize("mark", ["tie", "both_bad"])
+def test_a_tie_does_not_become_a_preference(mark: str) -> None:
+    with pytest.raises(RowError, match="no answer won"):
+        trl.write(comparison(**{mark: True}))
+
+
+def test_a_prompt_that_is_a_text_must_be_one_of_the_shared_turns(tmp_path: Path) -> None:
+    row = {"prompt": "q", "chosen": [USER, YES], "rejected": [USER, NO]}
+    good, bad = read(tmp_path, row, {**row, "prompt": "another"})
+    assert good == comparison(id="rows-1")
+    assert isinstance(bad, BadRow)
+    assert bad.reason == "'prompt' is none of the user's turns in 'chosen'"
 
 
 def test_an_id_is_kept_as_text(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from tests.data.conftest import assistant, comparison, comparisons, lines, user
 from truing.core.errors import InputError
 from truing.core.records import Comparison, Message
 from truing.data import native
-from truing.data.validate import BadRow, RowError, check, messages, read_comparisons
+from truing.data.rows import BadRow, RowError
+from truing.data.validate import check, messages, read_comparisons
 
 GOOD = '{"prompt": "q", "chosen": "yes", "rejected": "no"}'
 

@@ -13,9 +13,10 @@ from truing.cli.run import execute, prepare
 from truing.core.errors import InputError
 from truing.core.records import Comparison, Message
 from truing.data import native
+from truing.data.split import by_topics
 from truing.ledger.artifacts import Artifact
 from truing.ledger.ledger import Ledger
-from truing.loops.verbs.dataset import IMPORT, IMPORTED, keep_some, read_rows, split
+from truing.loops.verbs.dataset import IMPORT, IMPORTED, keep_some, read_rows
 
 
 def row(number: int, topic: str = "", pair: str | None = None, question: str = "Why {}?") -> Comparison:
@@ -30,7 +31,7 @@ seeds = st.integers(0, 1000)
 @given(topics, st.floats(0, 0.99), seeds)
 def test_a_topic_is_held_out_whole_or_not_at_all(names: list[str], share: float, seed: int) -> None:
     rows = [row(number, topic) for number, topic in enumerate(names)]
-    train, held_out = split(rows, share, seed)
+    train, held_out = by_topics(rows, share, seed)
     assert sorted(train + held_out, key=rows.index) == rows
     assert not {one.topic for one in train if one.topic} & {one.topic for one in held_out if one.topic}
     # Enough, and no more than the last topic made it.
@@ -43,7 +44,7 @@ def test_a_topic_is_held_out_whole_or_not_at_all(names: list[str], share: float,
 
 def test_another_seed_holds_out_other_topics() -> None:
     rows = [row(number, f"topic {number}") for number in range(50)]
-    held = [tuple(one.id for one in split(rows, 0.2, seed)[1]) for seed in (0, 0, 1)]
+    held = [tuple(one.id for one in by_topics(rows, 0.2, seed)[1]) for seed in (0, 0, 1)]
     assert held[0] == held[1] != held[2]
 
 
@@ -77,7 +78,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def write(path: Path, rows: list[Comparison]) -> None:
-    path.write_text("".join(native.write(one) + "\n" for one in rows), encoding="utf-8")
+    path.write_text("".join(native.line(one) + "\n" for one in rows), encoding="utf-8")
 
 
 def probes(path: str, *texts: str, topic: str = "elsewhere") -> str:
@@ -146,7 +147,7 @@ def test_a_missing_file_is_named_with_what_to_do(
 
 
 def test_bad_rows_are_counted_and_the_first_is_named(make: Any) -> None:
-    Path("rows.jsonl").write_text(native.write(row(1)) + '\n{"prompt": "?"}\n', encoding="utf-8")
+    Path("rows.jsonl").write_text(native.line(row(1)) + '\n{"prompt": "?"}\n', encoding="utf-8")
     with pytest.raises(InputError, match=r"rows\.jsonl: 1 bad row, the first in line 2"):
         make()
 
@@ -164,3 +165,51 @@ def test_imported_rows_are_the_source_and_the_step_stands_on_them(make: Any, tmp
         make(imported="ledger:mine")
     with pytest.raises(InputError, match="'ledger:data' is of the kind 'dataset', expected the kind 'import'"):
         make(source=None, imported="ledger:data")
+
+
+def test_a_fixed_split_by_content_holds_out_so_many_rows_whatever_the_seed(make: Any, tmp_path: Path) -> None:
+    write(Path("rows.jsonl"), [row(number) for number in range(40)])
+    ledger = Ledger.open(tmp_path / ".truing")
+    made = [make(held_out=12, split="content", limit=limit) for limit in (None, 40)]
+    held = [[one.id for one in read_rows(ledger.folder(one), "held_out")] for one in made]
+    assert held[0] == held[1]
+    assert len(held[0]) == 12
+    assert make(held_out=13).metrics["held_out"] == 13
+    with pytest.raises(InputError, match="held_out = 41: there are only 40 rows"):
+        make(held_out=41)
+    with pytest.raises(InputError, match=r"'held_out' is 1.5: must be a share below 1, or a whole number of rows"):
+        make(held_out=1.5)
+
+
+def test_held_out_rows_can_be_the_probes(make: Any, tmp_path: Path) -> None:
+    rows = [row(number) for number in range(10)]
+    write(Path("rows.jsonl"), [*rows[:-1], rows[-1].model_copy(update={"tie": True})])
+    artifact = make(held_out=9, split="content", probes="held_out")
+    folder = Ledger.open(tmp_path / ".truing").folder(artifact)
+    held = [one for one in read_rows(folder, "held_out") if not one.tie]
+    found = native.read_probes(folder / "probes.jsonl")
+    assert [(one.id, one.group, one.prompt, one.chosen, one.rejected) for one in found] == [
+        (one.id, "held_out", one.prompt, one.chosen, one.rejected) for one in held
+    ]
+    assert not (folder / "overlap.json").exists()
+
+
+def test_duplicates_and_leaks_are_counted_and_listed(make: Any, tmp_path: Path) -> None:
+    long = "How do I keep my garden green in a dry summer without a single drop of water from the well"
+    write(
+        Path("rows.jsonl"), [row(n, f"t{n}", question=f"{long}{' now' * (n % 2)}") for n in range(2)] + [row(5, "t5")]
+    )
+    artifact = make(held_out=2)
+    assert (artifact.metrics["duplicates"], artifact.metrics["held_out_leaks"]) == (1, 1)
+    folder = Ledger.open(tmp_path / ".truing").folder(artifact)
+    found = json.loads((folder / "duplicates.json").read_text())
+    assert found["duplicates"][0]["rows"] == ["r0", "r1"]
+    assert {found["leaks"][0]["held_out"], found["leaks"][0]["training"]} == {"r0", "r1"}
+
+
+def test_a_source_may_be_of_any_format_with_columns(make: Any) -> None:
+    Path("rows.csv").write_text("question,better,worse\nWhy?,So.,No.\nHow?,Thus.,No.\n")
+    columns = {"prompt": "question", "chosen": "better", "rejected": "worse"}
+    assert make(source="rows.csv", columns=columns, held_out=0.0).metrics["rows"] == 2
+    Path("scores.json").write_text('[{"prompt": "q", "completions": ["a", "b", "c"], "scores": [1, 2, 3]}]')
+    assert make(source="scores.json", pairs="all", format="scores", held_out=0.0).metrics["rows"] == 3

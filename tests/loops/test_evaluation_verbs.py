@@ -42,7 +42,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     made = Ledger.open(tmp_path / ".truing")
     for name, probes in (("data", PROBES), ("bare", [])):
         with made.begin() as staging:
-            (staging / "train.jsonl").write_text("".join(native.write(row) + "\n" for row in rows))
+            (staging / "train.jsonl").write_text("".join(native.line(row) + "\n" for row in rows))
             (staging / "probes.jsonl").write_text("".join(json.dumps(probe) + "\n" for probe in probes))
             (staging / "statistics.json").write_text(describe(rows).model_dump_json())
             made.commit(

@@ -5,14 +5,18 @@ kept (see `truing.core.records.Comparison`), so that export and import lose noth
 """
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from truing.core.errors import InputError
-from truing.core.records import Comparison, Message, Probe, Record
-from truing.data.validate import RowError, check_prompt, check_strings, messages, read_rows, text, unique
+from truing.core.records import Comparison, Message, Probe
+from truing.data import files
+from truing.data.rows import AS_IT_IS, Ask, RowError
+from truing.data.seen import Seen
+from truing.data.validate import check_prompt, check_strings, messages, row_error, text, unique
 
 NAME = "native"
 
@@ -22,23 +26,18 @@ def recognises(row: dict[str, Any]) -> bool:
     return isinstance(row.get("chosen"), str) and isinstance(row.get("rejected"), str) and "prompt" in row
 
 
-def parse(row: dict[str, Any], fallback_id: str) -> Comparison:
+def parse(row: dict[str, Any], fallback_id: str, _ask: Ask = AS_IT_IS) -> list[Comparison]:
     """One row → one comparison. Raises `RowError`."""
+    return [one(row, fallback_id)]
+
+
+def one(row: dict[str, Any], fallback_id: str = "") -> Comparison:
+    """The comparison that a row is. Raises `RowError`, or pydantic's `ValidationError`."""
     text(row, "chosen")
     text(row, "rejected")
     if "prompt" not in row:
         raise RowError("the key 'prompt' is missing")
-    try:
-        return Comparison.model_validate({"id": fallback_id, **row, "prompt": prompt_of(row["prompt"])})
-    except ValidationError as error:
-        raise _row_error(error, Comparison) from None
-
-
-def _row_error(error: ValidationError, record: type[Record]) -> RowError:
-    problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
-    known = f"; known keys are {', '.join(record.model_fields)}" if problem["type"] == "extra_forbidden" else ""
-    return RowError(f"{where!r}: {problem['msg']}{known}")
+    return Comparison.model_validate({"id": fallback_id, **row, "prompt": prompt_of(row["prompt"])})
 
 
 def prompt_of(value: object) -> tuple[Message, ...]:
@@ -46,10 +45,14 @@ def prompt_of(value: object) -> tuple[Message, ...]:
     return (Message(role="user", content=value),) if isinstance(value, str) else messages(value, "prompt")
 
 
-def write(comparison: Comparison) -> str:
-    """One comparison as a line, without keys that are unset."""
-    values = comparison.model_dump(mode="json", exclude_defaults=True)
-    return json.dumps(values, ensure_ascii=False)
+def write(comparison: Comparison) -> list[dict[str, Any]]:
+    """One comparison as a row, without keys that are unset."""
+    return [comparison.model_dump(mode="json", exclude_defaults=True)]
+
+
+def line(comparison: Comparison) -> str:
+    """One comparison as a line of JSON, without its end."""
+    return json.dumps(comparison.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False)
 
 
 def lines_of(path: Path) -> list[str]:
@@ -60,16 +63,16 @@ def lines_of(path: Path) -> list[str]:
 def read_probes(path: Path) -> list[Probe]:
     """Probes from JSON Lines. Raises `InputError` naming the file and line of the first bad row."""
     probes = []
-    first_line_of: dict[str, int] = {}
-    for line, row in read_rows(path):
-        try:
-            if isinstance(row, RowError):
-                raise row
-            probe = _probe(row)
-            unique(probe.id, line, first_line_of)
-        except RowError as error:
-            raise InputError(f"{path}, line {line}: not a probe: {error}") from None
-        probes.append(probe)
+    with closing(Seen()) as known:
+        for row in files.read(path):
+            try:
+                if isinstance(row.value, RowError):
+                    raise row.value
+                probe = _probe(row.value)
+                unique(probe.id, row.number, known)
+            except RowError as error:
+                raise InputError(f"{path}, line {row.number}: not a probe: {error}") from None
+            probes.append(probe)
     return probes
 
 
@@ -79,7 +82,7 @@ def _probe(row: dict[str, Any]) -> Probe:
     try:
         probe = Probe.model_validate({**row, "prompt": prompt_of(row["prompt"])})
     except ValidationError as error:
-        raise _row_error(error, Probe) from None
+        raise row_error(error, Probe) from None
     check_prompt(probe.prompt)
     check_strings(probe)
     return probe

@@ -70,14 +70,14 @@ def measure_overlap(training: Sequence[Comparison], probes: Sequence[Probe]) -> 
 
 def frame(text: str) -> str:
     """A sentence's frame: its first three words."""
-    return " ".join(_words(text)[:3])
+    return " ".join(words(text)[:3])
 
 
 def _last(prompt: Conversation) -> str:
     return prompt[-1].content
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
     """Words of any script. A text without one (signs, pictures) counts as one word: itself."""
     return re.findall(r"[\w']+", text.lower().replace("’", "'")) or [text.strip()]
 
@@ -86,8 +86,8 @@ def _trigram_similarity(probes: Sequence[str], training: Sequence[str]) -> NDArr
     """[probes, training] Jaccard similarity of word trigrams (texts of fewer words count as one gram)."""
 
     def grams(text: str) -> set[tuple[str, ...]]:
-        words = _words(text)
-        return {tuple(words[start : start + 3]) for start in range(max(1, len(words) - 2))}
+        found = words(text)
+        return {tuple(found[start : start + 3]) for start in range(max(1, len(found) - 2))}
 
     train_grams = [grams(text) for text in training]
     result = np.zeros((len(probes), len(training)))

@@ -1,17 +1,18 @@
 """The preference form of TRL and Hugging Face, conversational: `prompt`, `chosen` and `rejected` are lists of messages.
 
-Read: with an explicit prompt, answers are one assistant message each; with an implicit prompt, both dialogues
-hold the same turns but for the last. Written: explicit prompt. What that form cannot say (annotator, strength, …) is
-not written.
+Read: with an explicit prompt, answers are one assistant message each; with an implicit one, both dialogues hold the
+same turns but for the last (a prompt that is a text must then be one of the user's turns). Written: explicit prompt.
+What that form cannot say (annotator, strength, …) is not written; a tie is refused, as it would become a preference.
 """
 
-import json
 from typing import Any
 
 from truing.core.records import Comparison, Message
-from truing.data.validate import RowError, messages
+from truing.data.rows import AS_IT_IS, Ask, RowError
+from truing.data.validate import messages, row_id, shared_context
 
 NAME = "trl"
+CARRIES = ("prompt", "chosen", "rejected")
 
 
 def recognises(row: dict[str, Any]) -> bool:
@@ -19,48 +20,47 @@ def recognises(row: dict[str, Any]) -> bool:
     return isinstance(row.get("chosen"), list) and isinstance(row.get("rejected"), list)
 
 
-def parse(row: dict[str, Any], fallback_id: str) -> Comparison:
+def parse(row: dict[str, Any], fallback_id: str, _ask: Ask = AS_IT_IS) -> list[Comparison]:
     """One row → one comparison. Raises `RowError`."""
     for key in ("chosen", "rejected"):
         if key not in row:
             raise RowError(f"the key {key!r} is missing")
     unknown = sorted(set(row) - {"prompt", "chosen", "rejected", "id"})
     if unknown:
-        raise RowError(f"unknown keys {', '.join(map(repr, unknown))}; this form has prompt, chosen, rejected and id")
+        raise RowError(
+            f"unknown keys {', '.join(map(repr, unknown))}; this form has prompt, chosen, rejected and id; "
+            "say which to read: --columns chosen=chosen,rejected=rejected"
+        )
     chosen, rejected = messages(row["chosen"], "chosen"), messages(row["rejected"], "rejected")
-    if "prompt" in row:
+    if "prompt" in row and (len(chosen) == 1 or not isinstance(row["prompt"], str)):
         prompt = messages(row["prompt"], "prompt")
         if len(chosen) != 1 or len(rejected) != 1:
             raise RowError("beside an explicit prompt, 'chosen' and 'rejected' must be one assistant message each")
     else:
-        prompt = chosen[:-1]
-        if rejected[:-1] != prompt:
-            raise RowError(
-                "'chosen' and 'rejected' do not share their context; the turns before the last must be equal"
-            )
-        if not prompt:
-            raise RowError("there is no prompt: neither a key 'prompt' nor turns before the answers")
-    row_id = row.get("id", fallback_id)
-    if not isinstance(row_id, str | int) or isinstance(row_id, bool):
-        raise RowError(f"'id' must be a string or a whole number, found {row_id!r}")
-    return Comparison(
-        id=str(row_id),
-        prompt=prompt,
-        chosen=_answer(chosen[-1], "chosen"),
-        rejected=_answer(rejected[-1], "rejected"),
-    )
+        prompt = shared_context(chosen, rejected)
+        if "prompt" in row and row["prompt"] not in [turn.content for turn in prompt if turn.role == "user"]:
+            raise RowError("'prompt' is none of the user's turns in 'chosen'")
+    return [
+        Comparison(
+            id=row_id(row, fallback_id),
+            prompt=prompt,
+            chosen=_answer(chosen[-1], "chosen"),
+            rejected=_answer(rejected[-1], "rejected"),
+        )
+    ]
 
 
-def write(comparison: Comparison) -> str:
-    """One comparison as a line with an explicit prompt."""
-    return json.dumps(
+def write(comparison: Comparison) -> list[dict[str, Any]]:
+    """One comparison as a row with an explicit prompt. Raises `RowError` for a tie."""
+    if comparison.tie or comparison.both_bad:
+        raise RowError("no answer won, and this form has only winners")
+    return [
         {
             "prompt": [message.model_dump() for message in comparison.prompt],
             "chosen": [{"role": "assistant", "content": comparison.chosen}],
             "rejected": [{"role": "assistant", "content": comparison.rejected}],
-        },
-        ensure_ascii=False,
-    )
+        }
+    ]
 
 
 def _answer(message: Message, key: str) -> str:

@@ -1,108 +1,97 @@
-"""Reading comparisons from JSON Lines: every row is checked, every bad one is listed with its line and reason.
+"""What must hold of a comparison, whatever its format, and the walk over a file's rows: every bad one is named.
 
-Which keys a row has is a format's matter (`native.py`, `trl.py`); this file walks the lines, applies the checks that
-all formats share, and never guesses, drops or cuts. A byte-order mark before the first line is no part of the text.
+Which keys a row has is a format's matter (`native.py`, `trl.py`, …). Nothing is guessed, dropped or cut.
 """
 
-import codecs
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from truing.core.errors import InputError
-from truing.core.records import Comparison, Conversation, Message, Probe, Role
+from pydantic import ValidationError
+
+from truing.core.records import Comparison, Conversation, Message, Probe, Record, Role
+from truing.data import files
+from truing.data.rows import BadRow, LeftOverError, Row, RowError
+from truing.data.seen import Seen
 
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 
-
-class RowError(ValueError):
-    """A row that cannot be read; the message says why and what would be right."""
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A line (from 1) that cannot be imported, and why."""
-
-    line: int
-    reason: str
+Parse = Callable[[dict[str, Any], str], Sequence[Any]]
+Parsed = tuple[Row, Sequence[Any] | RowError]
+Check = Callable[[Comparison], object]
+Join = Callable[[Iterable[Parsed]], Iterator[Parsed]]
 
 
-Parse = Callable[[dict[str, Any], str], Comparison]
+def read_comparisons(
+    paths: Path | Sequence[Path], parse: Parse, join: Join | None = None, also: Check | None = None
+) -> Iterator[Comparison | BadRow]:
+    """Yield each row's comparisons, or what is wrong with the row, in the files' order and one row at a time.
 
-
-def read_comparisons(path: Path, parse: Parse) -> Iterator[Comparison | BadRow]:
-    """Yield one item a line of a JSON Lines file: the comparison, or what is wrong with it.
-
-    `parse` turns (row, fallback id) into a comparison. Blank lines are bad rows too, except at the end of the file.
-    Raises `InputError` if the file cannot be read at all.
+    `parse` turns (row, fallback id) into comparisons; `join`, where a format needs several rows for one, turns parsed
+    rows into comparisons; `also` is what the caller wants to hold of each, besides
+    `check`. Blank lines are bad rows too, except at the end of a file. Raises `InputError` if a file cannot be read at
+    all.
     """
-    first_line_of: dict[str, int] = {}
-    for line, row in read_rows(path):
+    with closing(Seen()) as known:
+        for path in [paths] if isinstance(paths, Path) else paths:
+            parsed = _parsed(path, parse)
+            for row, found in join(parsed) if join else parsed:
+                try:
+                    if isinstance(found, RowError):
+                        raise found
+                    for comparison in found:
+                        check(comparison)
+                        if also:
+                            also(comparison)
+                    for comparison in found:
+                        unique(comparison.id, row.number, known, row.unit)
+                    yield from found
+                except RowError as error:
+                    yield _bad(path, row, error)
+
+
+def _parsed(path: Path, parse: Parse) -> Iterator[Parsed]:
+    stem = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+    for row in files.read(path):
+        found: Sequence[Any] | RowError
         try:
-            if isinstance(row, RowError):
-                raise row
-            comparison = check(parse(row, f"{path.stem}-{line}"))
-            unique(comparison.id, line, first_line_of)
-            yield comparison
+            found = row.value if isinstance(row.value, RowError) else parse(row.value, f"{stem}-{row.number}")
         except RowError as error:
-            yield BadRow(line, str(error))
+            found = error
+        except ValidationError as error:
+            found = row_error(error, Comparison)
+        yield row, found
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    """Yield (line from 1, its JSON object or what is wrong with it) for each line but blank ones at the end.
-
-    Raises `InputError` if the file cannot be read at all.
-    """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    blank: list[int] = []
-    with file:
-        for line, raw in enumerate(file, start=1):
-            content = (raw.removeprefix(codecs.BOM_UTF8) if line == 1 else raw).rstrip(b"\r\n")
-            if not content.strip():
-                blank.append(line)
-                continue
-            yield from ((number, RowError("the line is blank")) for number in blank)
-            blank.clear()
-            try:
-                yield line, _object(content)
-            except RowError as error:
-                yield line, error
+def _bad(path: Path, row: Row, error: RowError) -> BadRow:
+    raw = row.raw
+    if not raw and not isinstance(row.value, RowError):
+        raw = json.dumps(row.value, default=str).encode()
+    return BadRow(row.number, str(error), isinstance(error, LeftOverError), row.unit, path, raw)
 
 
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repeated_keys)
-    except UnicodeDecodeError as error:
-        raise RowError(f"not valid UTF-8 at byte {error.start + 1} of the line") from None
-    except json.JSONDecodeError as error:
-        raise RowError(f"not valid JSON ({error.msg} at column {error.colno})") from None
-    except RowError:
-        raise
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of brackets
-        raise RowError(f"JSON that cannot be read ({error})") from None
-    if not isinstance(row, dict):
-        raise RowError(f"expected a JSON object, found {type(row).__name__}")
-    return row
+def row_error(error: ValidationError, record: type[Record]) -> RowError:
+    """What pydantic found first, as this project says it."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    known = f"; known keys are {', '.join(record.model_fields)}" if problem["type"] == "extra_forbidden" else ""
+    return RowError(f"{where!r}: {problem['msg']}{known}")
 
 
-def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        repeated = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise RowError(f"the key {repeated!r} stands twice in one object; keep one")
-    return row
+def row_id(row: dict[str, Any], fallback_id: str) -> str:
+    """A row's own id, or where it has none the fallback. Raises `RowError`."""
+    value = row.get("id", fallback_id)
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise RowError(f"'id' must be a string or a whole number, found {value!r}")
+    return str(value)
 
 
-def unique(row_id: str, line: int, first_line_of: dict[str, int]) -> None:
+def unique(key: str, line: int, known: Seen, unit: str = "line") -> None:
     """Note the line of an id. Raises `RowError` if an earlier line has it."""
-    if (earlier := first_line_of.setdefault(row_id, line)) != line:
-        raise RowError(f"the id {row_id!r} stands in line {earlier} already; ids must be unique")
+    if (earlier := known.first(key, line)) is not None:
+        raise RowError(f"the id {key!r} stands in {unit} {earlier} already; ids must be unique")
 
 
 def messages(value: object, key: str) -> tuple[Message, ...]:
@@ -117,6 +106,21 @@ def messages(value: object, key: str) -> tuple[Message, ...]:
             raise RowError(f"{key!r}, message {number}: the role is {item['role']!r}; use one of {', '.join(ROLES)}")
         result.append(Message(role=item["role"], content=item["content"]))
     return tuple(result)
+
+
+def shared_context(chosen: Conversation, rejected: Conversation) -> Conversation:
+    """The turns before the last, which two dialogues must share. Raises `RowError`."""
+    prompt = chosen[:-1]
+    if rejected[:-1] != prompt:
+        turns = zip(prompt, rejected[:-1], strict=False)
+        differs = next((number for number, (one, other) in enumerate(turns, start=1) if one != other), None)
+        where = f"differ in turn {differs}" if differs else f"are {len(chosen)} and {len(rejected)} turns long"
+        raise RowError(
+            f"'chosen' and 'rejected' do not share their context ({where}); the turns before the last must be equal"
+        )
+    if not prompt:
+        raise RowError("there is no prompt: neither a key 'prompt' nor turns before the answers")
+    return prompt
 
 
 def text(row: dict[str, Any], key: str) -> str:
