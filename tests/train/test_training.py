@@ -117,6 +117,11 @@ def test_a_loss_that_is_not_finite_stops_with_the_weights_of_the_last_step() -> 
         assert torch.equal(one, two)
 
 
+@pytest.mark.parametrize("config", [SFT, DPO], ids=["sft", "dpo"])
+def test_the_caller_keeps_its_gradients_between_two_records(config: SFTConfig | PreferenceConfig) -> None:
+    assert all(torch.is_grad_enabled() for _ in train(trunk(), config))
+
+
 def test_on_a_trunk_that_carries_an_adapter_a_second_one_trains_as_on_a_bare_trunk() -> None:
     alone, beside = trunk(), trunk()
     list(train(alone, SFT, name="second"))

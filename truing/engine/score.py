@@ -100,12 +100,12 @@ def lower_states(
         return
     states = torch.empty(len(forest), trunk.head.shape[1], dtype=trunk.dtype) if into is None else into
     done = 0
-    with torch.no_grad():
-        for batch in batches(forest, range(len(forest.paths)), TOKENS_AT_ONCE):
-            part = forest.select(batch)
+    for batch in batches(forest, range(len(forest.paths)), TOKENS_AT_ONCE):
+        part = forest.select(batch)
+        with torch.no_grad():  # never across a yield: the caller would run without gradients, too
             states[torch.from_numpy(part.source)] = trunk.run_forest(part, stop=layers)
-            done += len(batch)
-            yield done, len(forest.paths)
+        done += len(batch)
+        yield done, len(forest.paths)
     if store is not None and trunk.sha256:
         buffer = io.BytesIO()
         np.save(buffer, states.numpy())

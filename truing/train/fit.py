@@ -64,8 +64,9 @@ class Load:
             self.layers * self.shape.kept(piece, self.rank) + self.shape.passing(piece)
             for piece in self._largest(tokens)
         )
-        fixed = (self.weights + _OPTIMISER * self.trained) * self.shape.itemsize
-        return round(SLACK * (fixed + states + max(copies, passing, training)))
+        fixed = _OPTIMISER * self.trained * self.shape.itemsize
+        weights = self.weights * self.shape.itemsize
+        return weights + states + max(copies, round(SLACK * (fixed + max(passing, training))))
 
     def smallest(self) -> int:
         """The nodes of the largest row alone: no micro-batch can be smaller."""

@@ -164,11 +164,11 @@ def _prepare(
         flat = torch.from_numpy(np.load(io.BytesIO(kept)))
     else:
         parts = []
-        with torch.no_grad():
-            for part in batches(forest, range(len(pairs)), TOKENS_AT_ONCE, group=2):
-                piece = forest.select([2 * pair + side for pair in part for side in (0, 1)])
+        for part in batches(forest, range(len(pairs)), TOKENS_AT_ONCE, group=2):
+            piece = forest.select([2 * pair + side for pair in part for side in (0, 1)])
+            with torch.no_grad():  # never across a yield: the caller would run without gradients, too
                 parts.append(score_forest(trunk, piece, below[torch.from_numpy(piece.source)], first).value)
-                yield Progress(stage="reference", done=part[-1] + 1, total=len(pairs))
+            yield Progress(stage="reference", done=part[-1] + 1, total=len(pairs))
         flat = torch.cat(parts)
         if store is not None and trunk.sha256:
             buffer = io.BytesIO()
