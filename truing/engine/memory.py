@@ -6,8 +6,8 @@ attention, gate, its activation, up and their product, and the adapters' narrow 
 for each block, and the rule as numbers, as large as queries × keys. What a layer needs for a moment only is counted
 once, not for each layer. How far the count is from what was measured: docs/performance.md.
 
-It does not know other kinds of layers. Nor does it know the allocator: glibc leaves holes between the blocks that it keeps
-and those that it frees, and a run holds about twice what it uses. `SLACK`, measured, stands for that.
+It does not know other kinds of layers. Nor does it know the allocator: glibc leaves holes between blocks that are kept
+and those that are freed, and a run holds about twice what it uses. `SLACK`, measured, stands for that.
 """
 
 from collections.abc import Iterator

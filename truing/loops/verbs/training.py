@@ -150,7 +150,7 @@ def _train(step: Step, records: Iterator[Record], left_out: int) -> Generator[Re
 
 def _write_curve(written: Path, target: Path) -> dict[str, Any]:
     """One record a step, without its speed: equal inputs make equal artifacts. Where a killed run repeated steps after
-    its checkpoint, the later record counts. Returns the last."""
+    its checkpoint, the later record counts. Returns the last (empty where somebody took the curve away)."""
     by_step: dict[int, dict[str, Any]] = {}
     for line in written.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
@@ -160,4 +160,4 @@ def _write_curve(written: Path, target: Path) -> dict[str, Any]:
         by_step[record["step"]] = {**record, "tokens_per_second": None}
     curve = [by_step[number] for number in sorted(by_step)]
     target.write_text("".join(json.dumps(record) + "\n" for record in curve), encoding="utf-8")
-    return curve[-1]
+    return curve[-1] if curve else {}
