@@ -32,7 +32,6 @@ from truing.train.sft import SFTConfig, train_sft
 
 TRACED = ("train/sft.py", "train/preference.py", "train/checkpoint.py", "train/optimise.py", "train/rows.py")
 TRACED += ("loops/verbs/training.py", "ledger/store.py")
-ALWAYS = ("train/checkpoint.py", "loops/verbs/training.py")  # every line of these; of the others every `stride`-th
 ROWS = 7
 PAIRS = [
     (TokenSequence((1, 2, 10 + n, 20, 30 + n % 3, 40), 4), TokenSequence((1, 2, 10 + n, 20, 50, 51 + n % 2), 4))
@@ -104,15 +103,11 @@ class Tracer:
 
 
 def points(lines: list[tuple[str, int]], stride: int) -> list[int]:
-    """Which lines to kill at: of each distinct one an early or a late occurrence in turn, thinned by `stride`."""
+    """Which lines to kill at: of every `stride`-th distinct one an early or a late occurrence in turn."""
     places: dict[tuple[str, int], list[int]] = {}
     for number, line in enumerate(lines):
         places.setdefault(line, []).append(number)
-    chosen = []
-    for number, ((name, _), found) in enumerate(places.items()):
-        if number % stride == 0 or name in ALWAYS:
-            chosen.append(found[(number * 7 + len(found)) % len(found)])
-    return chosen
+    return [found[number * 7 % len(found)] for number, found in enumerate(places.values()) if number % stride == 0]
 
 
 def main(folder: Path, stride: int) -> None:

@@ -129,13 +129,13 @@ def test_the_file_is_on_the_disk_before_it_gets_its_name_and_the_name_before_the
 
 
 def test_killed_at_source_lines_by_sigkill_both_trainers_leave_the_same_artifact(tmp_path: Path) -> None:
-    """At each line of the checkpoint and the verb, and at some of the trainers' and the store's: see killing.py."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.train.killing", str(tmp_path), "16"]
+    """At every tenth line of trainers, checkpoint, verb and store; with 1 instead of 10, killing.py takes each line."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.train.killing", str(tmp_path), "10"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert [(one["trainer"], one["wrong"]) for one in found] == [("sft", []), ("preference", [])], done.stderr
-    assert all(one["trials"] >= 20 for one in found)
+    assert all(one["trials"] >= 15 for one in found)
 
 
 @pytest.fixture
