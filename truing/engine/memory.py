@@ -29,7 +29,7 @@ _CGROUP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 def available_bytes(cgroup: Path = _CGROUP, root: Path = _CGROUPS) -> int:
     """What this process may still take: the system's available memory, or less where a control group (a container, a
     job) limits it, version 1 or 2. Swap does not count. The arguments are for tests."""
-    return min([psutil.virtual_memory().available, *_left_in_groups(cgroup, root)])
+    return min([int(psutil.virtual_memory().available), *_left_in_groups(cgroup, root)])
 
 
 def _left_in_groups(cgroup: Path, root: Path) -> Iterator[int]:

@@ -28,11 +28,11 @@ def run_recipe(
     from truing.loops import recipe as recipes
     from truing.loops.verbs.table import VERBS
 
-    is_file = isinstance(recipe, str | Path)
-    values = read_toml(Path(recipe)) if is_file else dict(recipe)
-    parsed, context = prepare(
-        apply_overrides(values, list(changes)), str(recipe) if is_file else "recipe", Path(ledger), benchmarks
-    )
+    if isinstance(recipe, Mapping):
+        values, where = dict(recipe), "recipe"
+    else:
+        values, where = read_toml(Path(recipe)), str(recipe)
+    parsed, context = prepare(apply_overrides(values, list(changes)), where, Path(ledger), benchmarks)
     return recipes.run_recipe(parsed, VERBS, context)
 
 
