@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCHMARKS := $(wildcard ../shared/data)
 
-.PHONY: setup demo test check lock clean
+.PHONY: setup demo test check wheel-check lock clean
 
 setup: $(READY)
 
@@ -32,6 +32,10 @@ check: $(READY)
 	$(BIN)/python scripts/cli_reference.py --check
 	$(BIN)/python scripts/fault_table.py --check
 	$(BIN)/python scripts/run_docs.py README.md docs/*.md
+
+# Build the wheel and use it in a clean environment; ARGS=--full installs the dependencies, too, --demo runs the demo.
+wheel-check: $(READY)
+	$(BIN)/python scripts/wheel_check.py $(ARGS)
 
 # Resolve the newest allowed versions anew (needs the network); review the difference before committing it.
 lock: $(READY)

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,7 @@ from truing.cli.progress import Display, counted, duration, follow
 from truing.core.records import ItemResult, Progress, Record
 from truing.ledger.artifacts import Artifact
 from truing.loops.events import Reading, StepDone, StepStarted, Total
-from truing.train.records import TrainStep
+from truing.train.records import TrainStart, TrainStep
 
 
 def artifact(left_out: float) -> Artifact:
@@ -82,3 +83,22 @@ def test_quiet_shows_nothing() -> None:
 def test_numbers_and_times_in_words() -> None:
     assert [counted(number, "row") for number in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
     assert [duration(seconds) for seconds in (0.04, 59.9, 60, 3601)] == ["0.0 s", "59.9 s", "1 min 0 s", "60 min 1 s"]
+
+
+def test_what_a_training_run_settled_is_said_only_where_it_is_not_what_was_asked() -> None:
+    plain = {"microbatch_tokens": 2048, "asked_tokens": 2048, "needed_bytes": 10**9, "available_bytes": 4 * 10**9}
+
+    def said(**changes: Any) -> str:
+        record = TrainStart(**{"done": 0, "computed": ("torch, 2 threads",), **plain, **changes})
+        stream = io.StringIO()
+        with Display(Console(file=stream, width=200)) as display:
+            follow(iter([record]), display)
+        return stream.getvalue()
+
+    assert said() == ""
+    assert said(done=40) == "  goes on after step 40\n"
+    assert "computed by torch, 1 thread and by torch, 2 threads" in said(
+        computed=("torch, 1 thread", "torch, 2 threads")
+    )
+    assert "of 512 tokens, where 2048 are allowed: 1.0 GB predicted, 4.0 GB" in said(microbatch_tokens=512)
+    assert "below the adapter on the disk" in said(lower_on_disk=True)

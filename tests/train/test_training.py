@@ -1,4 +1,4 @@
-"""Both trainers on a tiny model: micro-batches do not matter, killed runs resume to the same weights, NaN stops."""
+"""Both trainers on a tiny model: micro-batches do not matter, a seed fixes the run, NaN stops."""
 
 import math
 from collections.abc import Iterator
@@ -93,24 +93,6 @@ def test_weights_do_not_depend_on_microbatches(config: SFTConfig | PreferenceCon
 
 
 @pytest.mark.parametrize("config", [SFT, DPO], ids=["sft", "dpo"])
-@pytest.mark.parametrize("killed_after", [1, 2, 3, 5])
-def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(
-    config: SFTConfig | PreferenceConfig, killed_after: int, tmp_path: Path
-) -> None:
-    whole = trunk()
-    list(train(whole, config))
-    path, store = tmp_path / "checkpoint.safetensors", MemoryStore()
-    for item in train(trunk(), config, checkpoint=path, fingerprint="run", store=store):
-        if isinstance(item, TrainStep) and item.step == killed_after:
-            break
-    resumed = trunk()
-    records = steps_of(train(resumed, config, checkpoint=path, fingerprint="run", store=store))
-    assert records[0].step > killed_after - config.checkpoint_every
-    for one, two in zip(weights(whole), weights(resumed), strict=True):
-        assert torch.equal(one, two)
-
-
-@pytest.mark.parametrize("config", [SFT, DPO], ids=["sft", "dpo"])
 def test_the_seed_fixes_the_run_and_another_gives_another(config: SFTConfig | PreferenceConfig) -> None:
     results, first = [], []
     for seed in (1, 1, 2):
@@ -123,16 +105,6 @@ def test_the_seed_fixes_the_run_and_another_gives_another(config: SFTConfig | Pr
     assert not any(torch.equal(one, two) for one, two in zip(results[0], results[2], strict=True))
 
 
-def test_a_checkpoint_of_another_run_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.safetensors"
-    list(train(trunk(), SFT, checkpoint=path, fingerprint="run"))
-    with pytest.raises(InputError, match="other inputs"):
-        list(train(trunk(), SFT, checkpoint=path, fingerprint="another"))
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match="damaged"):
-        list(train(trunk(), SFT, checkpoint=path, fingerprint="run"))
-
-
 def test_a_loss_that_is_not_finite_stops_with_the_weights_of_the_last_step() -> None:
     on = trunk()
     items = train(on, SFT)
@@ -143,6 +115,20 @@ def test_a_loss_that_is_not_finite_stops_with_the_weights_of_the_last_step() -> 
         list(items)
     for one, two in zip(before, weights(on), strict=True):
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("config", [SFT, DPO], ids=["sft", "dpo"])
+def test_the_caller_keeps_its_gradients_between_two_records(config: SFTConfig | PreferenceConfig) -> None:
+    assert all(torch.is_grad_enabled() for _ in train(trunk(), config))
+
+
+def test_on_a_trunk_that_carries_an_adapter_a_second_one_trains_as_on_a_bare_trunk() -> None:
+    alone, beside = trunk(), trunk()
+    list(train(alone, SFT, name="second"))
+    list(train(beside, DPO))
+    list(train(beside, SFT, name="second"))
+    both = [adapter_parameters(on, "second").values() for on in (alone, beside)]
+    assert all(torch.equal(one, two) for one, two in zip(*both, strict=True))
 
 
 def test_the_first_preference_step_knows_nothing_and_is_ln_2() -> None:

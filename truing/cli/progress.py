@@ -21,7 +21,7 @@ from truing.core.records import ItemResult, Record
 
 if TYPE_CHECKING:
     from truing.loops.events import StepDone
-    from truing.train.records import TrainStep
+    from truing.train.records import TrainStart, TrainStep
 
 _LINE_EVERY_SECONDS = 15.0
 
@@ -92,7 +92,7 @@ def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]"
     """Draw a recipe's records as they come; returns the finished steps by name."""
     from truing.core.records import Progress as Preparing
     from truing.loops.events import Reading, StepDone, StepStarted, StepWaiting, Total
-    from truing.train.records import TrainStep
+    from truing.train.records import TrainStart, TrainStep
 
     finished: dict[str, StepDone] = {}
     step, stage, total, items = "", "", None, 0
@@ -113,6 +113,9 @@ def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]"
                 stage = record.stage
                 display.stage(f"{step}: {stage}", record.total)
             display.advance(record.done, record.total)
+        elif isinstance(record, TrainStart):
+            for line in _settled(record):
+                display.line(f"  {escape(line)}")
         elif isinstance(record, TrainStep):
             if stage != "training":
                 stage = "training"
@@ -126,6 +129,21 @@ def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]"
             finished[record.step] = record
             display.line(_done(record))
     return finished
+
+
+def _settled(record: "TrainStart") -> Iterator[str]:
+    """What a run does otherwise than asked, or than a run from its first step on: nothing, mostly."""
+    if record.done:
+        yield f"goes on after step {record.done}"
+    if len(record.computed) > 1:
+        yield f"computed by {' and by '.join(record.computed)}: the last bits may differ from a run in one place"
+    if record.microbatch_tokens < record.asked_tokens or record.lower_on_disk:
+        needed, available = record.needed_bytes / 1e9, record.available_bytes / 1e9
+        on_disk = ", and the states below the adapter on the disk" if record.lower_on_disk else ""
+        yield (
+            f"micro-batches of {record.microbatch_tokens} tokens, where {record.asked_tokens} are allowed{on_disk}: "
+            f"{needed:.1f} GB predicted, {available:.1f} GB available"
+        )
 
 
 def _note(record: "TrainStep") -> str:

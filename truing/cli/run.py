@@ -11,7 +11,7 @@ from rich.console import Console
 
 from truing.cli.progress import Display, follow
 from truing.core.config import apply_overrides, read_toml
-from truing.core.errors import InputError
+from truing.loops.api import prepare as prepare  # the other verbs take it from here
 
 if TYPE_CHECKING:
     from truing.loops.context import Context
@@ -50,23 +50,6 @@ def run(
     finished = execute(parsed, prepared, Console(stderr=as_json), quiet=as_json)
     if as_json:
         typer.echo(json.dumps(as_plain(finished)))
-
-
-def prepare(
-    values: dict[str, Any], where: str, ledger: Path, benchmarks: Path | None = None
-) -> "tuple[Recipe, Context]":
-    """Check a recipe and everything that it names. Writes nothing: the ledger is made when the first step runs."""
-    from truing.ledger.ledger import Ledger
-    from truing.loops.context import Context
-    from truing.loops.recipe import check_outside, parse_recipe
-    from truing.loops.verbs.table import VERBS
-
-    parsed = parse_recipe(values, where, VERBS, lambda reference: Ledger.open(ledger, create=False).get(reference))
-    if benchmarks is not None and not benchmarks.is_dir():
-        raise InputError(f"--benchmarks {benchmarks}: there is no such folder")
-    prepared = Context(ledger, parsed.model, benchmarks)
-    check_outside(parsed, where, VERBS, prepared)
-    return parsed, prepared
 
 
 def execute(recipe: "Recipe", prepared: "Context", console: Console, quiet: bool) -> "dict[str, StepDone]":

@@ -59,6 +59,7 @@ def add_adapter(trunk: Trunk, name: str, config: AdapterConfig, seed: int) -> in
             trunk.peft = get_peft_model(trunk.model, lora, adapter_name=name)
         else:
             trunk.peft.add_adapter(name, lora)
+            trunk.peft.set_adapter(name)  # PEFT would leave the older one in use, and train nothing
     use_large_products(trunk.model)
     trunk.model.eval()
     return first

@@ -84,12 +84,12 @@ def batches(forest: Forest, order: Sequence[int], tokens: int, group: int = 1) -
 
 
 def lower_states(
-    trunk: Trunk, forest: Forest, layers: int, store: Store | None = None
+    trunk: Trunk, forest: Forest, layers: int, store: Store | None = None, into: Tensor | None = None
 ) -> Iterator[tuple[int, int] | Tensor]:
     """The states [N, width] of a whole forest before layer `layers`, from the trunk alone.
 
     Yields (sequences done, of all) while it computes, and the tensor last. Kept in `store` under the tokens' hash, so
-    that another epoch, loss or run with the same data reads them back.
+    that another epoch, loss or run with the same data reads them back. `into`, if given, is where they are written.
     """
     key = digest(
         {
@@ -103,14 +103,14 @@ def lower_states(
     if store is not None and trunk.sha256 and (kept := store.get(key)) is not None:
         yield torch.from_numpy(np.load(io.BytesIO(kept)))
         return
-    states = torch.empty(len(forest), trunk.head.shape[1], dtype=trunk.dtype)
+    states = torch.empty(len(forest), trunk.head.shape[1], dtype=trunk.dtype) if into is None else into
     done = 0
-    with torch.no_grad():
-        for batch in batches(forest, range(len(forest.paths)), TOKENS_AT_ONCE):
-            part = forest.select(batch)
+    for batch in batches(forest, range(len(forest.paths)), TOKENS_AT_ONCE):
+        part = forest.select(batch)
+        with torch.no_grad():  # never across a yield: the caller would run without gradients, too
             states[torch.from_numpy(part.source)] = trunk.run_forest(part, stop=layers)
-            done += len(batch)
-            yield done, len(forest.paths)
+        done += len(batch)
+        yield done, len(forest.paths)
     if store is not None and trunk.sha256:
         buffer = io.BytesIO()
         np.save(buffer, states.numpy())

@@ -29,10 +29,11 @@ from truing.engine.score import TOKENS_AT_ONCE, batches, score_forest
 from truing.engine.tree import Forest, TokenSequence, build_forest
 from truing.engine.trunk import Trunk
 from truing.losses.dpo import adjusted_margin, conservative_dpo_loss, dpo_loss, kl_estimate, robust_dpo_loss
-from truing.train.checkpoint import load_checkpoint, save_checkpoint
+from truing.train.checkpoint import Checkpoints
+from truing.train.fit import begin, load_of
 from truing.train.optimise import OptimiserConfig, optimiser, rate_at, take_step
-from truing.train.records import TrainStep
-from truing.train.rows import lower_pass, schedule, steps_in
+from truing.train.records import TrainStart, TrainStep
+from truing.train.rows import identity, lower_pass, schedule, steps_in
 
 VERSION = 1
 Pair = tuple[TokenSequence, TokenSequence]
@@ -93,8 +94,7 @@ def train_preference(
     start_from: Path | None = None,
     store: Store | None = None,
     checkpoint: Path | None = None,
-    fingerprint: str = "",
-) -> Iterator[Progress | TrainStep]:
+) -> Iterator[Progress | TrainStart | TrainStep]:
     """Train a new adapter `name` on the trunk; it holds the result when the iterator ends.
 
     `start_from` is an adapter folder of the same shape: the starting point and the reference. Twins, seed, resuming
@@ -107,12 +107,22 @@ def train_preference(
     if start_from is not None:
         copy_weights(start_from, trunk, name)
     parameters = adapter_parameters(trunk, name)
-    prepared = yield from _prepare(trunk, pairs, first, start_from, store)
     adamw = optimiser(parameters, config.optimiser)
-    done = load_checkpoint(checkpoint, parameters, adamw, fingerprint) if checkpoint else 0
+    rows = [sequence for pair in pairs for sequence in pair]
+    run = identity("preference", trunk, rows, marks, config, seed, start_from)
+    kept = Checkpoints(checkpoint, run, parameters, adamw, config.checkpoint_every)
+    forest = build_forest(rows)
+    order = [batch for _, _, batch in schedule(marks, config.epochs, config.batch_rows, seed)]
+    load = load_of(trunk, forest, order, 2, config.adapter.rank, first, parameters)
+    start = begin(load, kept, config.microbatch_tokens)
+    yield start
+    config = config.model_copy(update={"microbatch_tokens": start.microbatch_tokens})
+    below = yield from lower_pass(trunk, forest, first, store, kept.beside("lower") if start.lower_on_disk else None)
+    prepared = yield from _prepare(trunk, pairs, forest, below, first, start_from, store)
+    kept.restore()
     steps = steps_in(len(pairs), config.epochs, config.batch_rows)
     for step, epoch, batch in schedule(marks, config.epochs, config.batch_rows, seed):
-        if step < done:
+        if step < kept.done:
             continue
         started = time.perf_counter()
         totals = _batch_gradient(trunk, prepared, batch, config)
@@ -128,16 +138,19 @@ def train_preference(
             tokens_per_second=tokens / (time.perf_counter() - started),
             **totals,
         )
-        if checkpoint and (step + 1) % config.checkpoint_every == 0:
-            save_checkpoint(checkpoint, parameters, adamw, step + 1, fingerprint)
+        kept.after(step + 1)
 
 
 def _prepare(
-    trunk: Trunk, pairs: Sequence[Pair], first: int, start_from: Path | None, store: Store | None
+    trunk: Trunk,
+    pairs: Sequence[Pair],
+    forest: Forest,
+    below: Tensor,
+    first: int,
+    start_from: Path | None,
+    store: Store | None,
 ) -> Generator[Progress, None, _Prepared]:
-    """Lower activations and the reference's log-probabilities: computed once, and kept in the store by content."""
-    forest = build_forest([sequence for pair in pairs for sequence in pair])
-    below = yield from lower_pass(trunk, forest, first, store)
+    """The reference's log-probabilities: computed once, and kept in the store by content."""
     key = digest(
         {
             "what": "reference logprobs",
@@ -151,11 +164,11 @@ def _prepare(
         flat = torch.from_numpy(np.load(io.BytesIO(kept)))
     else:
         parts = []
-        with torch.no_grad():
-            for part in batches(forest, range(len(pairs)), TOKENS_AT_ONCE, group=2):
-                piece = forest.select([2 * pair + side for pair in part for side in (0, 1)])
+        for part in batches(forest, range(len(pairs)), TOKENS_AT_ONCE, group=2):
+            piece = forest.select([2 * pair + side for pair in part for side in (0, 1)])
+            with torch.no_grad():  # never across a yield: the caller would run without gradients, too
                 parts.append(score_forest(trunk, piece, below[torch.from_numpy(piece.source)], first).value)
-                yield Progress(stage="reference", done=part[-1] + 1, total=len(pairs))
+            yield Progress(stage="reference", done=part[-1] + 1, total=len(pairs))
         flat = torch.cat(parts)
         if store is not None and trunk.sha256:
             buffer = io.BytesIO()

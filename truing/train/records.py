@@ -1,6 +1,25 @@
-"""What training loops yield beside `core.records.Progress`: one record a step."""
+"""What training loops yield beside `core.records.Progress`: one record before the first step, and one a step."""
 
 from truing.core.records import Record
+
+
+class TrainStart(Record):
+    """What a run settled before its first pass.
+
+    `done` steps were taken before (0: it begins). `computed` says by which arithmetic: where there are several, the
+    last bits of the result may differ from those of a run in one place. `microbatch_tokens` is what is used,
+    `asked_tokens` what the configuration allows: less is used where memory asks for it. `needed_bytes` is the predicted
+    peak of what the process does not hold yet, `available_bytes` what it may take. `lower_on_disk`: the lower states
+    are kept in a file, for want of memory.
+    """
+
+    done: int
+    computed: tuple[str, ...]
+    microbatch_tokens: int
+    asked_tokens: int
+    needed_bytes: int
+    available_bytes: int
+    lower_on_disk: bool = False
 
 
 class TrainStep(Record):

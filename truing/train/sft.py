@@ -26,10 +26,11 @@ from truing.engine.score import batches, score_forest
 from truing.engine.tree import TokenSequence, build_forest
 from truing.engine.trunk import Trunk
 from truing.losses.likelihood import sft_loss
-from truing.train.checkpoint import load_checkpoint, save_checkpoint
+from truing.train.checkpoint import Checkpoints
+from truing.train.fit import begin, load_of
 from truing.train.optimise import OptimiserConfig, optimiser, rate_at, take_step
-from truing.train.records import TrainStep
-from truing.train.rows import lower_pass, schedule, steps_in
+from truing.train.records import TrainStart, TrainStep
+from truing.train.rows import identity, lower_pass, schedule, steps_in
 
 VERSION = 1
 
@@ -59,13 +60,12 @@ def train_sft(
     name: str = "policy",
     store: Store | None = None,
     checkpoint: Path | None = None,
-    fingerprint: str = "",
-) -> Iterator[Progress | TrainStep]:
+) -> Iterator[Progress | TrainStart | TrainStep]:
     """Train a new adapter `name` on the trunk; it holds the result when the iterator ends. `seed` fixes the adapter's
     first weights and the order of the rows; rows with the same mark in `twins` are kept side by side.
 
-    With `checkpoint`, state is saved every `checkpoint_every` steps, and a run that finds its own checkpoint goes on
-    from it to the same weights. Raises `RunError` on a loss that is not finite.
+    With `checkpoint`, a file, state is saved every `checkpoint_every` steps (or two minutes), and a run that finds its
+    own checkpoint goes on from it to the same weights. Raises `RunError` on a loss that is not finite.
     """
     marks = twins or range(len(rows))
     used = sample(marks, config.limit, seed)
@@ -73,12 +73,19 @@ def train_sft(
     first = add_adapter(trunk, name, config.adapter, seed)
     parameters = adapter_parameters(trunk, name)
     adamw = optimiser(parameters, config.optimiser)
-    done = load_checkpoint(checkpoint, parameters, adamw, fingerprint) if checkpoint else 0
+    run = identity("sft", trunk, rows, marks, config, seed)
+    kept = Checkpoints(checkpoint, run, parameters, adamw, config.checkpoint_every)
     forest = build_forest(rows)
-    below = yield from lower_pass(trunk, forest, first, store)
+    order = [batch for _, _, batch in schedule(marks, config.epochs, config.batch_rows, seed)]
+    load = load_of(trunk, forest, order, 1, config.adapter.rank, first, parameters)
+    start = begin(load, kept, config.microbatch_tokens)
+    yield start
+    config = config.model_copy(update={"microbatch_tokens": start.microbatch_tokens})
+    below = yield from lower_pass(trunk, forest, first, store, kept.beside("lower") if start.lower_on_disk else None)
+    kept.restore()
     steps = steps_in(len(rows), config.epochs, config.batch_rows)
     for step, epoch, batch in schedule(marks, config.epochs, config.batch_rows, seed):
-        if step < done:
+        if step < kept.done:
             continue
         started = time.perf_counter()
         scored = sum(len(rows[row].ids) - rows[row].scored_from for row in batch)
@@ -104,8 +111,7 @@ def train_sft(
             mean_length=scored / len(batch),
             chosen_logprob=logprob_sum / len(batch),
         )
-        if checkpoint and (step + 1) % config.checkpoint_every == 0:
-            save_checkpoint(checkpoint, parameters, adamw, step + 1, fingerprint)
+        kept.after(step + 1)
 
 
 def opening_of(row: TokenSequence, tokens: int | None) -> TokenSequence:

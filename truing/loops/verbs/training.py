@@ -1,6 +1,7 @@
 """The verbs `sft` and `preference`: comparisons in, an adapter in PEFT's form out, and the training curve beside it."""
 
 import json
+import os
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from truing.core.config import Config
 from truing.core.errors import InputError
 from truing.core.records import Comparison, Record
+from truing.ledger.store import sync_folder
 from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
 from truing.loops.verbs.dataset import read_rows
 from truing.train import preference, sft
-from truing.train.records import TrainStep
+from truing.train.records import TrainStart, TrainStep
 
 if TYPE_CHECKING:
     from truing.engine.chat import Chat
@@ -114,23 +116,28 @@ def _keeping(step: Step) -> dict[str, Any]:
     return {
         "store": ledger.store,
         "checkpoint": ledger.workspace(step.key) / "checkpoint.safetensors",
-        "fingerprint": step.key,
     }
 
 
 def _train(step: Step, records: Iterator[Record], left_out: int) -> Generator[Record, None, StepResult]:
-    """Pass the records on, keep the curve in the step's workspace (a resumed run adds to it), and save the adapter."""
+    """Pass the records on, keep the curve in the step's workspace (a resumed run adds to it), and save the adapter. A
+    step's line is on the disk before its checkpoint is: a curve never lacks a step that a checkpoint counts."""
     from truing.engine.adapters import remove_adapter, save_adapter
 
     trunk = step.context.trunk
     curve = step.context.ledger.workspace(step.key) / "steps.jsonl"
+    settled: dict[str, float | str | None] = {}
     try:
         with curve.open("a", encoding="utf-8") as file:
             file.write("\n")  # ends a line that a kill cut short
+            sync_folder(curve.parent)
             for record in records:
+                if isinstance(record, TrainStart):
+                    settled = {"microbatch_tokens": record.microbatch_tokens, "computed": "; ".join(record.computed)}
                 if isinstance(record, TrainStep):
                     file.write(record.model_dump_json() + "\n")
                     file.flush()
+                    os.fsync(file.fileno())
                 yield record
         save_adapter(trunk, POLICY, step.folder)
     finally:
@@ -138,14 +145,14 @@ def _train(step: Step, records: Iterator[Record], left_out: int) -> Generator[Re
             remove_adapter(trunk, POLICY)
     last = _write_curve(curve, step.folder / "steps.jsonl")
     metrics = {name: last.get(name) for name in ("steps", "loss", "margin")}
-    return StepResult(metrics={**metrics, "left_out": left_out})
+    return StepResult(metrics={**metrics, "left_out": left_out, **settled})
 
 
 def _write_curve(written: Path, target: Path) -> dict[str, Any]:
     """One record a step, without its speed: equal inputs make equal artifacts. Where a killed run repeated steps after
-    its checkpoint, the later record counts. Returns the last (empty where a power cut took all but the checkpoint)."""
+    its checkpoint, the later record counts. Returns the last (empty where somebody took the curve away)."""
     by_step: dict[int, dict[str, Any]] = {}
-    for line in written.read_text(encoding="utf-8").splitlines():
+    for line in written.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
