@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from truing.core.errors import InputError
-from truing.ledger.store import sync_folder
+from truing.ledger.disk import sync_folder
 from truing.train.arithmetic import arithmetic
 
 SECONDS = 120.0  # a checkpoint is due after this time, too, however few steps were taken: slow steps lose no more

@@ -18,7 +18,7 @@ from truing.core.twins import together
 from truing.engine.score import lower_states
 from truing.engine.tree import Forest, TokenSequence
 from truing.engine.trunk import Trunk
-from truing.ledger.store import sync_folder
+from truing.ledger.disk import sync_folder
 
 _CHANGES_NOTHING = {"checkpoint_every"}
 

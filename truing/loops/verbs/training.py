@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from truing.core.config import Config
 from truing.core.errors import InputError
 from truing.core.records import Comparison, Record
-from truing.ledger.store import sync_folder
+from truing.ledger.disk import sync_folder
 from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
 from truing.loops.verbs.dataset import read_rows
