@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from truing.core.config import Config
 from truing.core.errors import InputError
+from truing.engine import families
 from truing.engine.trunk import Trunk
 
-_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _WEIGHTS, _BASE = "adapter_model.safetensors", "truing.json"
 
 
@@ -44,9 +44,10 @@ def add_adapter(trunk: Trunk, name: str, config: AdapterConfig, seed: int) -> in
     lora = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
-        target_modules=list(_TARGETS),
+        target_modules=families.lora_targets(trunk.model, trunk.family),
         layers_to_transform=list(range(first, len(trunk.layers))),
-        layers_pattern="layers",
+        layers_pattern=families.layers_name(trunk.model, trunk.family),
+        fan_in_fan_out=families.transposed(trunk.model),
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
         base_model_name_or_path=trunk.name,

@@ -21,12 +21,24 @@ from truing.engine.tree import Block, Forest
 NAME = "truing"
 BLOCK_TOKENS = 192
 _KEY_STEP = 64
+# What layers pass on and the plan already knows, or what only concerns a cache of transformers' own.
+_HARMLESS = {"position_ids", "position_embeddings", "use_cache", "is_causal"}
 
 
 class AttentionPlan(Protocol):
     """Answers one layer's attention: query [B, H, T, D], key and value [B, H_kv, T, D] → [B, T, H, D]."""
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor: ...
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: "LayerRule") -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class LayerRule:
+    """What a layer's own attention asks for: scores are query · key × `scaling`, through `softcap` · tanh(x / softcap) if
+    given; with a `window`, a token sees only itself and the `window` − 1 tokens above it (depth counts, not place)."""
+
+    scaling: float
+    window: int | None = None
+    softcap: float | None = None
 
 
 def attention_forward(
@@ -37,15 +49,20 @@ def attention_forward(
     attention_mask: AttentionPlan | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    **_unused: Any,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """The function that transformers calls in every attention layer (its interface fixes the signature)."""
     if attention_mask is None or not hasattr(attention_mask, "attend"):
         raise RuntimeError("this model attends by an explicit plan; call it through truing.engine.trunk.Trunk")
     if dropout:
         raise RuntimeError("attention dropout must be 0 while scoring against a reference")
+    if unknown := [name for name, value in others.items() if value is not None and name not in _HARMLESS]:
+        raise RuntimeError(f"this attention does not know what to do with {', '.join(unknown)}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return attention_mask.attend(module.layer_idx, query, key, value, scale), None
+    rule = LayerRule(scale, sliding_window, softcap)
+    return attention_mask.attend(module.layer_idx, query, key, value, rule), None
 
 
 def register() -> None:
@@ -55,31 +72,45 @@ def register() -> None:
     AttentionInterface.register(NAME, attention_forward)
 
 
-def grouped_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
+def grouped_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, rule: LayerRule) -> Tensor:
     """Attention with H query heads over H_kv key heads, without repeating keys or values.
 
     query [B, H, Q, D]; key, value [B, H_kv, K, D]; mask [B, Q, K] True where a query sees a key, or None
-    → [B, H, Q, D]. The query heads of one key head become further query rows of that head.
+    → [B, H, Q, D]. The query heads of one key head become further query rows of that head. The mask holds the rule's
+    window already.
     """
     batch, heads, queries, width = query.shape
     kv_heads = key.shape[1]
     repeat = heads // kv_heads
     folded = query.reshape(batch, kv_heads, repeat * queries, width)
     folded_mask = None if mask is None else mask.repeat(1, repeat, 1).unsqueeze(1)
-    out = scaled_dot_product_attention(folded, key, value, attn_mask=folded_mask, scale=scaling)
-    return out.reshape(batch, heads, queries, width)
+    if rule.softcap is None:
+        out = scaled_dot_product_attention(folded, key, value, attn_mask=folded_mask, scale=rule.scaling)
+    else:
+        scores = rule.softcap * torch.tanh(folded @ key.transpose(-1, -2) * (rule.scaling / rule.softcap))
+        if folded_mask is not None:
+            scores = scores.masked_fill(~folded_mask, -torch.inf)
+        out = scores.softmax(-1) @ value
+    return out.reshape(batch, heads, queries, value.shape[-1])
 
 
 @dataclass(frozen=True)
 class _Bucket:
-    """Blocks of similar size, padded to one shape: node numbers [G, Q] and [G, K], the rule [G, Q, K], and which of the
-    padded queries are real (their places in the flattened [G·Q], and the nodes they belong to)."""
+    """Blocks of similar size, padded to one shape: node numbers [G, Q] and [G, K], the rule [G, Q, K], the depths of queries
+    and keys, and which of the padded queries are real (their places in the flattened [G·Q], and the nodes they belong
+    to)."""
 
     queries: Tensor
     keys: Tensor
     mask: Tensor
+    query_depth: Tensor
+    key_depth: Tensor
     real_places: Tensor
     real_nodes: Tensor
+
+    def within(self, window: int) -> Tensor:
+        """The mask of a layer that sees only so many tokens back."""
+        return self.mask & (self.query_depth[:, :, None] - self.key_depth[:, None, :] < window)
 
 
 @dataclass
@@ -89,35 +120,47 @@ class TreeAttention:
 
     buckets: list[_Bucket]
     back: Tensor
+    deepest: int
     capture: bool = False
     captured: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    windows: dict[int, list[Tensor]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, forest: Forest, capture: bool = False, block_tokens: int = BLOCK_TOKENS) -> "TreeAttention":
+    def of(
+        cls, forest: Forest, capture: bool = False, block_tokens: int = BLOCK_TOKENS, device: Any = "cpu"
+    ) -> "TreeAttention":
         """Plan the attention of a forest."""
         by_size: dict[tuple[int, int], list[Block]] = defaultdict(list)
         for block in forest.blocks(block_tokens):
             by_size[-(-len(block.queries) // _KEY_STEP), -(-len(block.keys) // _KEY_STEP)].append(block)
-        buckets = [_bucket(forest, blocks) for blocks in by_size.values()]
-        return cls(buckets, torch.argsort(torch.cat([bucket.real_nodes for bucket in buckets])), capture)
+        buckets = [_bucket(forest, blocks, device) for blocks in by_size.values()]
+        back = torch.argsort(torch.cat([bucket.real_nodes for bucket in buckets]))
+        return cls(buckets, back, int(forest.depth.max()), capture)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def masks(self, window: int | None) -> list[Tensor]:
+        """Each bucket's mask under a layer's window, made once for all layers that share it."""
+        if window is None or window > self.deepest:
+            return [bucket.mask for bucket in self.buckets]
+        if window not in self.windows:
+            self.windows[window] = [bucket.within(window) for bucket in self.buckets]
+        return self.windows[window]
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: LayerRule) -> Tensor:
         """[1, H, N, D] → [1, N, H, D]; every node is the query of exactly one block."""
         if self.capture:
             self.captured[layer] = (key[0].detach(), value[0].detach())
-        _, heads, _, width = query.shape
         # Node-major layouts, so that gathering a node copies one contiguous piece.
         query_n, key_n, value_n = (tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value))
         pieces = []
-        for bucket in self.buckets:
+        for bucket, mask in zip(self.buckets, self.masks(rule.window), strict=True):
             out = grouped_attention(
                 _gather(query_n, bucket.queries),
                 _gather(key_n, bucket.keys),
                 _gather(value_n, bucket.keys),
-                bucket.mask,
-                scaling,
+                mask,
+                rule,
             )
-            flat = out.transpose(1, 2).reshape(-1, heads, width)
+            flat = out.transpose(1, 2).flatten(0, 1)
             pieces.append(flat.index_select(0, bucket.real_places))
         return torch.cat(pieces).index_select(0, self.back).unsqueeze(0)
 
@@ -129,7 +172,7 @@ def _gather(tensor_n: Tensor, nodes: Tensor) -> Tensor:
     return picked.reshape(groups, length, *tensor_n.shape[1:]).transpose(1, 2)
 
 
-def _bucket(forest: Forest, blocks: Sequence[Block]) -> _Bucket:
+def _bucket(forest: Forest, blocks: Sequence[Block], device: Any) -> _Bucket:
     most_queries = max(len(block.queries) for block in blocks)
     most_keys = max(len(block.keys) for block in blocks)
     queries = np.zeros((len(blocks), most_queries), dtype=np.int64)
@@ -144,10 +187,6 @@ def _bucket(forest: Forest, blocks: Sequence[Block]) -> _Bucket:
         mask[number, n_queries:, 0] = True  # a padded query sees something, so that its softmax is finite
         places.append(number * most_queries + np.arange(n_queries))
         nodes.append(block.queries)
-    return _Bucket(
-        queries=torch.from_numpy(queries),
-        keys=torch.from_numpy(keys),
-        mask=torch.from_numpy(mask),
-        real_places=torch.from_numpy(np.concatenate(places)),
-        real_nodes=torch.from_numpy(np.concatenate(nodes)),
-    )
+    depth = forest.depth
+    arrays = (queries, keys, mask, depth[queries], depth[keys], np.concatenate(places), np.concatenate(nodes))
+    return _Bucket(*(torch.from_numpy(array).to(device) for array in arrays))
