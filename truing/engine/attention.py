@@ -33,8 +33,8 @@ class AttentionPlan(Protocol):
 
 @dataclass(frozen=True)
 class LayerRule:
-    """What a layer's own attention asks for: scores are query · key × `scaling`, through `softcap` · tanh(x / softcap) if
-    given; with a `window`, a token sees only itself and the `window` − 1 tokens above it (depth counts, not place)."""
+    """What a layer's own attention asks for: scores are query · key × `scaling`, through `softcap` · tanh(x / softcap)
+    if given; with a `window`, a token sees only itself and the `window` − 1 tokens above it (depth counts, not place)."""
 
     scaling: float
     window: int | None = None
@@ -96,9 +96,9 @@ def grouped_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | 
 
 @dataclass(frozen=True)
 class _Bucket:
-    """Blocks of similar size, padded to one shape: node numbers [G, Q] and [G, K], the rule [G, Q, K], the depths of queries
-    and keys, and which of the padded queries are real (their places in the flattened [G·Q], and the nodes they belong
-    to)."""
+    """Blocks of similar size, padded to one shape: node numbers [G, Q] and [G, K], the rule [G, Q, K], the depths of
+    queries and keys, and which of the padded queries are real (their places in the flattened [G·Q], and the nodes they
+    belong to)."""
 
     queries: Tensor
     keys: Tensor

@@ -19,7 +19,7 @@ from truing.core.errors import InputError
 
 @dataclass(frozen=True)
 class Family:
-    """Names inside the base model: its list of layers, its final norm, and a table of learned positions if it has one."""
+    """Names inside the base model: its list of layers, its final norm, and its table of learned positions, if any."""
 
     layers: str = "layers"
     norm: str = "norm"
@@ -91,13 +91,13 @@ def rotary(model: Any, hidden: Tensor, positions: Tensor) -> Callable[[int], Any
     or none."""
     module = getattr(model.base_model, "rotary_emb", None)
     if module is None:
-        return lambda layer: None
+        return lambda _layer: None
     if hasattr(module, "layer_types"):
         types = model.config.layer_types
         by_type = {kind: module(hidden, positions, kind) for kind in set(types)}
         return lambda layer: by_type[types[layer]]
     one = module(hidden, position_ids=positions)
-    return lambda layer: one
+    return lambda _layer: one
 
 
 def logit_scale(config: Any) -> float:

@@ -9,6 +9,8 @@ The model must be causal (padding to the right changes nothing to its left) and 
 reading of its last hidden state: `check` looks, once, when a model is loaded.
 """
 
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,8 @@ import torch
 from torch import Tensor
 
 from truing.core.errors import InputError
+from truing.core.records import Decoding
+from truing.engine.sampling import Generated, Row, choose
 from truing.engine.tree import Forest, TokenSequence, build_forest
 
 if TYPE_CHECKING:
@@ -80,6 +84,47 @@ def _groups(paths: list[np.ndarray]) -> list[list[np.ndarray]]:
     return groups
 
 
+def generate(
+    trunk: "Trunk", rows: list[Row], decoding: Decoding, end_id: int, slots: int
+) -> Iterator[tuple[int, Generated]]:
+    """Answer the rows by the model's own `generate`, which knows its own caches: prompts of one length at a time."""
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    trunk.model.generation_config = GenerationConfig()  # nobody's penalties and forced tokens
+    settings = GenerationConfig(max_new_tokens=decoding.max_new_tokens, eos_token_id=end_id, pad_token_id=end_id)
+    by_length: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_length[len(row.prompt)].append(row)
+    for group in by_length.values():
+        for start in range(0, len(group), slots):
+            part = group[start : start + slots]
+            ids = torch.tensor([row.prompt for row in part], device=trunk.device)
+            trunk.model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=settings,
+                logits_processor=LogitsProcessorList([_Chooser(part, decoding, end_id)]),
+            )
+            yield from ((row.number, row.generated(end_id)) for row in part)
+
+
+class _Chooser:
+    """Chooses the tokens of rows that have not ended; transformers' greedy step then has one choice left."""
+
+    def __init__(self, rows: list[Row], decoding: Decoding, end_id: int) -> None:
+        self.rows, self.decoding, self.end_id = rows, decoding, end_id
+
+    def __call__(self, _ids: Tensor, scores: Tensor) -> Tensor:
+        going = [number for number, row in enumerate(self.rows) if not self._ended(row)]
+        chosen = torch.full((len(self.rows),), self.end_id, device=scores.device)
+        tokens = choose(scores[going].float(), [self.rows[number] for number in going], self.decoding.temperature)
+        chosen[going] = torch.tensor(tokens, device=scores.device)
+        return torch.full_like(scores, -torch.inf).scatter(1, chosen[:, None], 0.0)
+
+    def _ended(self, row: Row) -> bool:
+        return row.ended(self.end_id, self.decoding.max_new_tokens)
+
+
 @torch.no_grad()
 def check(trunk: "Trunk") -> None:
     """Compare a few sequences' log-probabilities with those of the model's own forward pass, each sequence alone.
@@ -90,7 +135,11 @@ def check(trunk: "Trunk") -> None:
 
     vocabulary = len(trunk.head)
     ids = [(7 + 31 * place) % vocabulary for place in range(12)]
-    sequences = [TokenSequence(tuple(ids[:8]), 1), TokenSequence((*ids[:4], *ids[8:]), 2), TokenSequence(tuple(ids[:3]), 1)]
+    sequences = [
+        TokenSequence(tuple(ids[:8]), 1),
+        TokenSequence((*ids[:4], *ids[8:]), 2),
+        TokenSequence(tuple(ids[:3]), 1),
+    ]
     ours = score_forest(trunk, build_forest(sequences)).lists()
     for values, sequence in zip(ours, sequences, strict=True):
         expected = plain_logprobs(trunk, sequence)

@@ -83,8 +83,8 @@ def batches(forest: Forest, order: Sequence[int], tokens: int, group: int = 1) -
 def lower_states(
     trunk: Trunk, forest: Forest, layers: int, store: Store | None = None
 ) -> Iterator[tuple[int, int] | Tensor]:
-    """The states [N, width] of a whole forest before layer `layers`, from the trunk alone; [N, 0] where that is layer 0,
-    since there is nothing below it to keep.
+    """The states [N, width] of a whole forest before layer `layers`, from the trunk alone; [N, 0] where that is layer
+    0, since there is nothing below it to keep.
 
     Yields (sequences done, of all) while it computes, and the tensor last. Kept in `store` under the tokens' hash, so
     that another epoch, loss or run with the same data reads them back.

@@ -5,7 +5,7 @@ Weights come from safetensors or GGUF, never from a pickle.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ from truing.core.errors import InputError
 from truing.engine import attention, embedded, families, padded
 from truing.engine.attention import AttentionPlan, TreeAttention
 from truing.engine.families import FAMILIES, Family
+from truing.engine.flex import FlexAttention
+from truing.engine.full import FullWeights
 from truing.engine.head import Head
+from truing.engine.templates import template_text
 from truing.engine.tree import Forest
 
 
@@ -26,7 +29,8 @@ class Trunk:
     """A loaded base model. `sha256` is the hash of its weights files: adapters record it and refuse another trunk.
 
     `family` says where its parts stand; None where the model cannot run over a token tree: `padded` then says why, and
-    every sequence runs on its own row. `peft` wraps the model once it carries adapters (see `adapters.py`).
+    every sequence runs on its own row. `peft` wraps the model once it carries low-rank adapters, `full` holds fully
+    trained weights (see `adapters.py`).
     """
 
     name: str
@@ -36,21 +40,35 @@ class Trunk:
     family: Family | None
     padded: str = ""
     peft: Any = None
+    full: dict[str, FullWeights] = field(default_factory=dict)
+    full_in_use: str | None = None
 
     @classmethod
-    def load(cls, name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> "Trunk":
-        """Load `smollm2-135m`, `hf:OWNER/NAME`, a folder or a GGUF file. Raises `InputError` naming what is wrong."""
+    def load(
+        cls, name: str, dtype: torch.dtype = torch.float32, device: str = "cpu", template: str | None = None
+    ) -> "Trunk":
+        """Load `smollm2-135m`, `hf:OWNER/NAME`, a folder or a GGUF file. `template`: a chat template instead of the
+        tokenizer's own (`templates.py`). Raises `InputError` naming what is wrong."""
+        where = _device(device)
+        jinja = None if template is None else template_text(template)
         folder = locate(name)
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
-        config = AutoConfig.from_pretrained(folder)
         logging.disable_progress_bar()
         try:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"{name}: it cannot be loaded as a causal language model with its tokenizer ({reason})"
+            ) from None
         finally:
             logging.enable_progress_bar()
-        trunk = cls.of(model.to(device), AutoTokenizer.from_pretrained(folder), name, weights_hash(folder))
+        if jinja is not None:
+            tokenizer.chat_template = jinja
+        trunk = cls.of(model.to(where), tokenizer, name, weights_hash(folder))
         padded.check(trunk)
         return trunk
 
@@ -110,9 +128,7 @@ class Trunk:
         """Layers [start, stop) over hidden states [B, T, width] at positions [B, T] → [B, T, width]; no final norm."""
         rotary = families.rotary(self.model, hidden, positions)
         for number, layer in enumerate(self.layers[start:stop], start):
-            hidden = layer(
-                hidden, attention_mask=plan, position_embeddings=rotary(number), position_ids=positions
-            )
+            hidden = layer(hidden, attention_mask=plan, position_embeddings=rotary(number), position_ids=positions)
         return hidden
 
     def norm(self, hidden: Tensor) -> Tensor:
@@ -139,8 +155,24 @@ class Trunk:
         positions = torch.from_numpy(forest.depth).to(self.device)
         if start == 0 or below is None:
             below = self.embed(torch.from_numpy(forest.ids).to(self.device), positions)
-        plan = TreeAttention.of(forest, device=self.device)
-        return self.run(below.to(self.device)[None], positions[None], plan, start, stop)[0]
+        return self.run(below.to(self.device)[None], positions[None], self.plan(forest), start, stop)[0]
+
+    def plan(self, forest: Forest, capture: bool = False) -> TreeAttention | FlexAttention:
+        """The attention of a forest where the weights are: blocks on a CPU, flex attention on a GPU."""
+        if self.device.type == "cuda":
+            return FlexAttention.of(forest, self.device, capture)
+        return TreeAttention.of(forest, capture, device=self.device)
+
+
+def _device(name: str) -> torch.device:
+    """A device that is there. Raises `InputError` otherwise."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"device {name!r} cannot be used ({reason}); use cpu, or cuda where there is a GPU") from None
+    return device
 
 
 def locate(name: str) -> Path:

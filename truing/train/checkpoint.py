@@ -50,6 +50,8 @@ def load_checkpoint(
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"weight/{name}"])
             adamw.state[parameter] = {
-                key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in tensors
+                key: tensors[f"{key}/{name}"].to("cpu" if key == "step" else parameter.device)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"{key}/{name}" in tensors
             }
     return int(metadata["step"])
