@@ -63,6 +63,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "cohere2": {"sliding_window": WINDOW, "layer_types": _MIXED, "logit_scale": 0.5},
     "phi3": {
         "sliding_window": WINDOW,
+        "original_max_position_embeddings": 64,
         "rope_parameters": {
             "rope_type": "longrope",
             "rope_theta": 10000.0,

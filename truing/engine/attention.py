@@ -33,8 +33,8 @@ class AttentionPlan(Protocol):
 
 @dataclass(frozen=True)
 class LayerRule:
-    """What a layer's own attention asks for: scores are query · key × `scaling`, through `softcap` · tanh(x / softcap)
-    if given; with a `window`, a token sees only itself and the `window` − 1 tokens above it (depth counts, not place)."""
+    """What a layer asks of attention: scores are query · key × `scaling`, through `softcap` · tanh(x / softcap) if
+    given; with a `window`, a token sees itself and the `window` − 1 tokens above it (depth counts, not place)."""
 
     scaling: float
     window: int | None = None

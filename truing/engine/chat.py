@@ -2,8 +2,8 @@
 
 A template is learned from one rendering: what it puts between a prompt and an answer (Qwen 3's empty thinking block,
 a space) belongs to the prompt; what it puts after an answer is its tail. Prompt and answer are tokenised apart, so that
-the prompt's tokens never depend on the answer. The end of turn, which is the tail up to its first special token, is part
-of every encoded answer (it must be learned); the rest of the tail (a newline, say) is not, unless `score_tail` asks.
+the prompt's tokens never depend on the answer. The end of turn, which is the tail up to its first special token, is
+part of every encoded answer (it must be learned); the rest of the tail (a newline) is not, unless `score_tail` asks.
 """
 
 from collections.abc import Sequence

@@ -119,6 +119,7 @@ def context(config: Any) -> int:
     """
     limit = getattr(config, "max_position_embeddings", None) or getattr(config, "context_length", None)
     parameters = getattr(config, "rope_parameters", None) or {}
-    if parameters.get("rope_type") == "longrope":
-        limit = min(limit, parameters["original_max_position_embeddings"])
+    for one in (parameters, *parameters.values()):  # one for all layers, or one for each type of layer
+        if isinstance(one, dict) and one.get("rope_type") == "longrope":
+            limit = min(limit, one["original_max_position_embeddings"])
     return int(limit) if limit else 1 << 30
