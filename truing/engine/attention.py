@@ -126,14 +126,12 @@ class TreeAttention:
     windows: dict[int, list[Tensor]] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, forest: Forest, capture: bool = False, block_tokens: int = BLOCK_TOKENS, device: Any = "cpu"
-    ) -> "TreeAttention":
+    def of(cls, forest: Forest, capture: bool = False, block_tokens: int = BLOCK_TOKENS) -> "TreeAttention":
         """Plan the attention of a forest."""
         by_size: dict[tuple[int, int], list[Block]] = defaultdict(list)
         for block in forest.blocks(block_tokens):
             by_size[-(-len(block.queries) // _KEY_STEP), -(-len(block.keys) // _KEY_STEP)].append(block)
-        buckets = [_bucket(forest, blocks, device) for blocks in by_size.values()]
+        buckets = [_bucket(forest, blocks) for blocks in by_size.values()]
         back = torch.argsort(torch.cat([bucket.real_nodes for bucket in buckets]))
         return cls(buckets, back, int(forest.depth.max()), capture)
 
@@ -172,7 +170,7 @@ def _gather(tensor_n: Tensor, nodes: Tensor) -> Tensor:
     return picked.reshape(groups, length, *tensor_n.shape[1:]).transpose(1, 2)
 
 
-def _bucket(forest: Forest, blocks: Sequence[Block], device: Any) -> _Bucket:
+def _bucket(forest: Forest, blocks: Sequence[Block]) -> _Bucket:
     most_queries = max(len(block.queries) for block in blocks)
     most_keys = max(len(block.keys) for block in blocks)
     queries = np.zeros((len(blocks), most_queries), dtype=np.int64)
@@ -189,4 +187,4 @@ def _bucket(forest: Forest, blocks: Sequence[Block], device: Any) -> _Bucket:
         nodes.append(block.queries)
     depth = forest.depth
     arrays = (queries, keys, mask, depth[queries], depth[keys], np.concatenate(places), np.concatenate(nodes))
-    return _Bucket(*(torch.from_numpy(array).to(device) for array in arrays))
+    return _Bucket(*(torch.from_numpy(array) for array in arrays))

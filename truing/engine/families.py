@@ -48,7 +48,7 @@ def layers_name(model: Any, family: Family | None) -> str:
         return family.layers
     for name, module in model.base_model.named_modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == model.config.num_hidden_layers:
-            return name
+            return str(name)
     raise InputError(f"the architecture {model.config.model_type!r} has no list of layers, so no adapter can sit on it")
 
 
@@ -62,7 +62,8 @@ def lora_targets(model: Any, family: Family | None) -> list[str]:
 
     Of a Mamba mixer (it holds an `A_log`) only the way in: the others' weights are read past any adapter.
     """
-    found, passed_by = set(), set()
+    found: set[str] = set()
+    passed_by: set[str] = set()
     for layer in layers(model, family):
         for path, module in layer.named_modules():
             parent, _, name = path.rpartition(".")

@@ -120,7 +120,7 @@ def _fitting(trunk: "Trunk", folder: Path) -> list[str]:
 
 def _places(trunk: "Trunk") -> dict[str, list[tuple[Module, str]]]:
     """Where each of the model's tensors is held, by the name under which it is listed once."""
-    holders = defaultdict(list)
+    holders: dict[int, list[tuple[Module, str]]] = defaultdict(list)
     for module in trunk.model.modules():
         for leaf, parameter in module.named_parameters(recurse=False):
             holders[id(parameter)].append((module, leaf))

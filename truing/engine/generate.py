@@ -142,10 +142,10 @@ def _prefill(trunk: Trunk, rows: list[Row]) -> Iterator[_Prefilled]:
     bodies = [TokenSequence(row.prompt[:-1], scored_from=len(row.prompt) - 1) for row in rows]
     forest = build_forest(bodies)
     plan = trunk.plan(forest, capture=True)
-    ids, positions = (torch.from_numpy(array).to(trunk.device) for array in (forest.ids, forest.depth))
+    ids, positions = trunk.tensor(forest.ids), trunk.tensor(forest.depth)
     trunk.run(trunk.embed(ids, positions)[None], positions[None], plan)
     for row, path in zip(rows, forest.paths, strict=True):
-        nodes = torch.from_numpy(path).to(trunk.device)
+        nodes = trunk.tensor(path)
         keys = [plan.captured[layer][0].index_select(1, nodes) for layer in range(len(trunk.layers))]
         values = [plan.captured[layer][1].index_select(1, nodes) for layer in range(len(trunk.layers))]
         yield _Prefilled(row, keys, values)

@@ -20,7 +20,7 @@ from torch import Tensor
 from truing.core.errors import InputError
 from truing.core.records import Decoding
 from truing.engine.sampling import Generated, Row, choose
-from truing.engine.tree import Forest, TokenSequence, build_forest
+from truing.engine.tree import Forest, Ints, TokenSequence, build_forest
 
 if TYPE_CHECKING:
     from truing.engine.trunk import Trunk
@@ -62,7 +62,7 @@ def run_forest(model: Any, forest: Forest, start: int, stop: int | None) -> Tens
     return torch.cat(pieces).index_select(0, torch.from_numpy(first).to(device))
 
 
-def _leaves(forest: Forest) -> list[np.ndarray]:
+def _leaves(forest: Forest) -> list[Ints]:
     """Paths that together pass every node, the longest first: those that no other sequence continues."""
     passed = np.zeros(len(forest), dtype=bool)
     leaves = []
@@ -73,9 +73,9 @@ def _leaves(forest: Forest) -> list[np.ndarray]:
     return leaves
 
 
-def _groups(paths: list[np.ndarray]) -> list[list[np.ndarray]]:
+def _groups(paths: list[Ints]) -> list[list[Ints]]:
     """Paths of falling length in groups of at most `ROW_TOKENS` tokens, padding included (a longer path runs alone)."""
-    groups: list[list[np.ndarray]] = []
+    groups: list[list[Ints]] = []
     for path in paths:
         if groups and len(groups[-1][0]) * (len(groups[-1]) + 1) <= ROW_TOKENS:
             groups[-1].append(path)

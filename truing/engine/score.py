@@ -48,12 +48,9 @@ def score_forest(trunk: Trunk, forest: Forest, below: Tensor | None = None, star
     children, flat_edge, sequence = forest.edges
     rows, edge_row = np.unique(forest.parent[children], return_inverse=True)
     hidden = trunk.run_forest(forest, start=start, below=below)
-    rows, edge_row, tokens, flat_edge, sequence = (
-        torch.from_numpy(array.astype(np.int64)).to(trunk.device)
-        for array in (rows, edge_row, forest.ids[children], flat_edge, sequence)
-    )
-    edges = trunk.output.edge_logprobs(trunk.norm(hidden.index_select(0, rows)), edge_row, tokens)
-    return SequenceLogprobs(edges[flat_edge], sequence, len(forest.paths))
+    scored = trunk.norm(hidden.index_select(0, trunk.tensor(rows)))
+    edges = trunk.output.edge_logprobs(scored, trunk.tensor(edge_row), trunk.tensor(forest.ids[children]))
+    return SequenceLogprobs(edges[trunk.tensor(flat_edge)], trunk.tensor(sequence), len(forest.paths))
 
 
 def batches(forest: Forest, order: Sequence[int], tokens: int, group: int = 1) -> Iterator[list[int]]:

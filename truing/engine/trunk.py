@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from truing.engine.flex import FlexAttention
 from truing.engine.full import FullWeights
 from truing.engine.head import Head
 from truing.engine.templates import template_text
-from truing.engine.tree import Forest
+from truing.engine.tree import Forest, Ints
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Trunk:
         try:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
             tokenizer = AutoTokenizer.from_pretrained(folder)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(
                 f"{name}: it cannot be loaded as a causal language model with its tokenizer ({reason})"
@@ -112,6 +113,10 @@ class Trunk:
         """Where the weights are."""
         return self.head.device
 
+    def tensor(self, numbers: Ints) -> Tensor:
+        """Whole numbers (ids, places) as a tensor where the weights are."""
+        return torch.from_numpy(numbers.astype(np.int64, copy=False)).to(self.device)
+
     @property
     def context(self) -> int:
         """The longest sequence, in tokens, that the model was made for."""
@@ -152,22 +157,24 @@ class Trunk:
             )
         if self.family is None:
             return padded.run_forest(self.model, forest, start, stop)
-        positions = torch.from_numpy(forest.depth).to(self.device)
+        positions = self.tensor(forest.depth)
         if start == 0 or below is None:
-            below = self.embed(torch.from_numpy(forest.ids).to(self.device), positions)
+            below = self.embed(self.tensor(forest.ids), positions)
         return self.run(below.to(self.device)[None], positions[None], self.plan(forest), start, stop)[0]
 
     def plan(self, forest: Forest, capture: bool = False) -> TreeAttention | FlexAttention:
         """The attention of a forest where the weights are: blocks on a CPU, flex attention on a GPU."""
         if self.device.type == "cuda":
             return FlexAttention.of(forest, self.device, capture)
-        return TreeAttention.of(forest, capture, device=self.device)
+        return TreeAttention.of(forest, capture)
 
 
 def _device(name: str) -> torch.device:
     """A device that is there. Raises `InputError` otherwise."""
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("there is no tree attention for it")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
