@@ -140,7 +140,8 @@ class Trunk:
         """The final norm (and the logits' scale): what the output layer reads."""
         normed = hidden if self.family is None else getattr(self.model.base_model, self.family.norm)(hidden)
         scale = families.logit_scale(self.model.config)
-        return normed if scale == 1.0 else normed * scale
+        scaled = normed if scale == 1.0 else normed * scale
+        return scaled.to(self.dtype)  # Mamba keeps its residual in float32 whatever its dtype
 
     def run_forest(
         self, forest: Forest, start: int = 0, stop: int | None = None, below: Tensor | None = None
