@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.engine.families import KINDS, TOLERANCES, deviation, generates_alike, tiny  # noqa: E402
+from tests.engine.families import KINDS, deviation, generates_alike, tiny  # noqa: E402
 from truing.engine.families import FAMILIES, logit_cap  # noqa: E402
 from truing.engine.trunk import Trunk  # noqa: E402
 
@@ -29,10 +29,10 @@ FLOOR = -12
 
 
 def row(kind: str) -> list[str]:
-    """One architecture's row. Raises `SystemExit` where it is further off than its tolerance."""
+    """One architecture's row. Raises `SystemExit` where it is further off than 1e-9."""
     measured = deviation(kind)
-    if not measured.worst() < TOLERANCES.get(kind, 1e-9):
-        raise SystemExit(f"{kind}: {measured} is beyond its tolerance")
+    if not measured.worst() < 1e-9:
+        raise SystemExit(f"{kind}: {measured} is beyond 1e-9")
     model = tiny(kind)
     return [
         f"`{kind}`",

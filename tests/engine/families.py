@@ -110,8 +110,6 @@ PADDED = (
     *("gpt_oss", "opt", "bloom"),
 )
 KINDS = (*FAMILIES, *PADDED)
-# Its recurrence keeps its own state in float32, through a call that cannot be held off.
-TOLERANCES = {"recurrent_gemma": 1e-6}
 ADAPTER = AdapterConfig(rank=2, alpha=4, upper_layers=None)
 END = 7
 

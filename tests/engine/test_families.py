@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from tests.engine.families import (
-    TOLERANCES,
     WINDOW,
     deviation,
     exactly,
@@ -27,7 +26,7 @@ ROWS = ("mamba", "recurrent_gemma", "jamba", "rwkv", "opt")
 
 @pytest.mark.parametrize("kind", [*TREE, *ROWS])
 def test_scores_and_gradients_are_those_of_the_untouched_model(kind: str) -> None:
-    assert deviation(kind).worst() < TOLERANCES.get(kind, 1e-9)
+    assert deviation(kind).worst() < 1e-9
 
 
 @pytest.mark.parametrize("kind", [*TREE, *ROWS])
