@@ -5,6 +5,7 @@ Node q sees node k where k ≤ q < last[k] (`tree.py`), and within a window wher
 CUDA; uncompiled it runs anywhere, densely, which is how its numbers are tested without a GPU.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -20,6 +21,15 @@ from truing.engine.tree import Forest
 @cache
 def _compiled() -> Any:
     return torch.compile(flex_attention, dynamic=True)
+
+
+def _capped(cap: float) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """The change of a score that flex attention makes for a soft cap."""
+
+    def capped(score: Tensor, _batch: Tensor, _head: Tensor, _query: Tensor, _key: Tensor) -> Tensor:
+        return cap * torch.tanh(score / cap)
+
+    return capped
 
 
 @dataclass
@@ -55,17 +65,12 @@ class FlexAttention:
         """[1, H, N, D] → [1, N, H, D]."""
         if self.capture:
             self.captured[layer] = (key[0].detach(), value[0].detach())
-        cap = rule.softcap
-
-        def capped(score: Tensor, _batch: Tensor, _head: Tensor, _query: Tensor, _key: Tensor) -> Tensor:
-            return cap * torch.tanh(score / cap)
-
         run = _compiled() if query.is_cuda else flex_attention
         out: Tensor = run(
             query,
             key,
             value,
-            score_mod=None if cap is None else capped,
+            score_mod=None if rule.softcap is None else _capped(rule.softcap),
             block_mask=self.mask(rule.window),
             scale=rule.scaling,
             enable_gqa=query.shape[1] != key.shape[1],
