@@ -30,6 +30,7 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/cli_reference.py --check
+	$(BIN)/python scripts/models_page.py --check
 	$(BIN)/python scripts/fault_table.py --check
 	$(BIN)/python scripts/run_docs.py README.md docs/*.md
 

@@ -121,7 +121,9 @@ def test_loss_and_gradients_equal_the_plain_computation(sequences: list[TokenSeq
 def score_with_blocks(trunk: Trunk, sequences: list[TokenSequence], limit: int):  # type: ignore[no-untyped-def]
     """`score_forest` with blocks of `limit` tokens, so that small forests too are cut."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("truing.engine.trunk.TreeAttention.of", lambda forest: TREE_ATTENTION(forest, block_tokens=limit))
+        patch.setattr(
+            "truing.engine.trunk.TreeAttention.of", lambda forest, capture: TREE_ATTENTION(forest, capture, limit)
+        )
         return score_forest(trunk, build_forest(sequences))
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.engine.families import tiny
+from tests.loops.tiny import byte_tokenizer
 from truing.cli.run import execute, prepare
 from truing.core.errors import InputError
 from truing.core.records import Comparison, ItemResult, Message
@@ -82,6 +84,53 @@ def test_from_probes_to_a_page_every_artifact_says_what_it_stands_on(ledger: Led
     assert str(tiny_folder) in page
     assert "elsewhere" not in page
     assert made["sft"].short in page
+
+
+def test_a_full_training_is_measured_as_an_adapter_is(ledger: Ledger, tiny_folder: Path) -> None:
+    training = {"batch_rows": 4, "adapter": {"method": "full", "upper_layers": 1}, "epochs": 1}
+    steps = {
+        "sft": {"verb": "sft", "data": "ledger:data", **training},
+        "dpo": {"verb": "preference", "data": "ledger:data", "start_from": "sft", **training},
+        "candidate": {**EVALUATE, "adapter": "dpo"},
+    }
+    made = run(ledger, tiny_folder, **steps)
+    assert {file.name for file in made["dpo"].files} == {"full.safetensors", "truing.json", "steps.jsonl"}
+    items = read_items(ledger.folder(made["candidate"]))
+    assert {item.value for item in items if item.task == "preference_accuracy"} <= {0.0, 1.0}
+
+
+def test_settings_of_the_model_make_other_artifacts_and_its_defaults_do_not(ledger: Ledger, tiny_folder: Path) -> None:
+    made = []
+    for settings in ({}, {"dtype": "float32", "device": "cpu"}, {"dtype": "bfloat16"}, {"template": "plain"}):
+        values = {"model": {"name": str(tiny_folder), **settings}, "base": EVALUATE}
+        recipe, context = prepare(values, "recipe", ledger.root)
+        made.append(execute(recipe, context, Console(), quiet=True)["base"])
+    assert [done.reused for done in made] == [False, True, False, False]
+    assert len({done.artifact.id for done in made}) == 3
+    assert made[2].artifact.config["model_dtype"] == "bfloat16"
+    with pytest.raises(InputError, match=r"recipe: \[model\] template 'chatlm': neither"):
+        prepare({"model": {"name": "m", "template": "chatlm"}, "base": EVALUATE}, "recipe", ledger.root)
+    with pytest.raises(InputError, match=r"recipe: \[model\]: unknown key 'dtpye'; did you mean 'dtype'\?"):
+        prepare({"model": {"name": "m", "dtpye": "x"}, "base": EVALUATE}, "recipe", ledger.root)
+
+
+def test_a_model_that_cannot_fork_says_so_once(
+    ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = byte_tokenizer()
+    tiny("mamba", vocab_size=len(tokenizer)).float().save_pretrained(tmp_path / "mamba")
+    tokenizer.save_pretrained(tmp_path / "mamba")
+    sft = {
+        "verb": "sft",
+        "data": "ledger:data",
+        "batch_rows": 4,
+        "epochs": 1,
+        "adapter": {"rank": 2, "upper_layers": 1},
+    }
+    steps = {"sft": sft, "base": EVALUATE, "candidate": {**EVALUATE, "adapter": "sft"}}
+    recipe, context = prepare({"model": str(tmp_path / "mamba"), **steps}, "recipe", ledger.root)
+    execute(recipe, context, Console(), quiet=False)
+    assert capsys.readouterr().out.count("padded path: recurrent layers cannot fork") == 1
 
 
 def test_an_evaluation_that_was_stopped_does_not_ask_again(

@@ -14,7 +14,7 @@ def save_tiny_chat_model(folder: Path, seed: int = 0) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = _byte_tokenizer()
+    tokenizer = byte_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -34,7 +34,8 @@ def save_tiny_chat_model(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def _byte_tokenizer() -> Any:
+def byte_tokenizer() -> Any:
+    """A token a byte, and two special ones."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

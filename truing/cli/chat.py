@@ -13,6 +13,7 @@ from rich.text import Text
 from truing.cli.run import Json
 from truing.core.errors import InputError
 from truing.core.records import Answer, Conversation, Decoding, Message
+from truing.engine.settings import ModelConfig
 
 if TYPE_CHECKING:
     from truing.providers.local import LocalSystem
@@ -26,6 +27,11 @@ def chat(
     model: Annotated[str, typer.Option(help="smollm2-135m, hf:OWNER/NAME, a folder, or a GGUF file.")] = "smollm2-135m",
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", help="Ask this and stop, instead of a dialogue.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU.")] = "cpu",
+    template: Annotated[
+        str | None, typer.Option(help="A chat template instead of the tokenizer's own: chatml, plain, or a Jinja file.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="A system prompt instead of the template's own.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")] = 120,
@@ -42,7 +48,8 @@ def chat(
         raise InputError("the prompt is empty; give it with --prompt, or pipe it in")
     if prompt is None and as_json:
         raise InputError("--json needs one prompt; give it with --prompt, or pipe it in")
-    systems = _systems(context, adapter, model, system)
+    chosen = {"name": model, "dtype": dtype, "device": device, "template": template}
+    systems = _systems(context, adapter, ModelConfig.parse(chosen, "chat"), system)
     decoding = Decoding(max_new_tokens=max_new_tokens)
     console = Console()
     dialogues: dict[str, Conversation] = dict.fromkeys(systems, ())
@@ -67,22 +74,23 @@ def chat(
 
 
 def _systems(
-    context: typer.Context, adapter: str | None, model: str, system_prompt: str | None
+    context: typer.Context, adapter: str | None, model: ModelConfig, system_prompt: str | None
 ) -> "dict[str, LocalSystem]":
     """The bare model as `base`, and the adapter under the name that it was asked for by."""
     from truing.engine.adapters import load_adapter
-    from truing.engine.trunk import Trunk
     from truing.ledger.ledger import Ledger
+    from truing.loops.context import Context
     from truing.providers.local import LocalSystem
 
+    opened = Context(context.obj.ledger, model)
     if adapter is None:
-        return {"base": LocalSystem(Trunk.load(model), system_prompt=system_prompt)}
+        return {"base": LocalSystem(opened.trunk, system_prompt=system_prompt)}
     ledger = Ledger.open(context.obj.ledger, create=False)
     found = ledger.get(adapter)
     if found.kind != "adapter":
         what = f"{adapter!r} is of the kind {found.kind!r}"
         raise InputError(f"{what}; it must be an adapter: `truing ls --kind adapter` lists those")
-    trunk = Trunk.load(model)
+    trunk = opened.trunk
     load_adapter(trunk, ledger.folder(found), "chat")
     base, tuned = (LocalSystem(trunk, name, system_prompt=system_prompt) for name in (None, "chat"))
     return {"base": base, f"{adapter} (adapter)" if adapter == "base" else adapter: tuned}

@@ -31,7 +31,7 @@ def evaluate(
     """
     values: dict[str, Any] = {
         "name": "eval",
-        "model": model,
+        "model": {"name": model},
         "probes": {"verb": "dataset", "source": "starter", "probes": probes},
         "eval": {"verb": "evaluate", "data": "probes", **({} if adapter is None else {"adapter": f"ledger:{adapter}"})},
     }

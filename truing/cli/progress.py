@@ -91,11 +91,12 @@ class Display:
 def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]":
     """Draw a recipe's records as they come; returns the finished steps by name."""
     from truing.core.records import Progress as Preparing
-    from truing.loops.events import Reading, StepDone, StepStarted, StepWaiting, Total
+    from truing.loops.events import Notice, Reading, StepDone, StepStarted, StepWaiting, Total
     from truing.train.records import TrainStart, TrainStep
 
     finished: dict[str, StepDone] = {}
     step, stage, total, items = "", "", None, 0
+    said: set[str] = set()
     for record in records:
         if isinstance(record, Reading):
             display.stage(f"reading {record.what}", None)
@@ -106,6 +107,10 @@ def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]"
             step, stage, total, items = record.step, "", None, 0
             display.stage(f"{record.step} ({record.verb})", None)
             display.log(f"{record.step:<12} {record.verb:<11} begins")
+        elif isinstance(record, Notice):
+            if record.text not in said:
+                said.add(record.text)
+                display.line(escape(record.text))
         elif isinstance(record, Total):
             total = record.items
         elif isinstance(record, Preparing):

@@ -71,7 +71,7 @@ def _train(
     # The starter's probes are held out from its own rows; other rows have probes of their own, in a recipe.
     dataset = {"verb": "dataset", "probes": STARTER if data == STARTER else ""}
     dataset["imported" if data.startswith(LEDGER) else "source"] = data
-    values = {"name": "train", "model": model, "seed": seed, "comparisons": dataset, **steps}
+    values = {"name": "train", "model": {"name": model}, "seed": seed, "comparisons": dataset, **steps}
     recipe, prepared = prepare(apply_overrides(values, changes or []), "train", context.obj.ledger)
     finished = execute(recipe, prepared, Console(stderr=as_json), quiet=as_json)
     if as_json:

@@ -8,7 +8,7 @@ nothing is global. A model set to this attention refuses a call without a plan.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,12 +22,24 @@ from truing.engine.tree import Block, Forest
 NAME = "truing"
 BLOCK_TOKENS = 192
 _KEY_STEP = 64
+# What layers pass on and the plan already knows, or what only concerns a cache of transformers' own.
+_HARMLESS = {"position_ids", "position_embeddings", "use_cache", "is_causal"}
 
 
 class AttentionPlan(Protocol):
     """Answers one layer's attention: query [B, H, T, D], key and value [B, H_kv, T, D] → [B, T, H, D]."""
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor: ...
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: "LayerRule") -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class LayerRule:
+    """What a layer asks of attention: scores are query · key × `scaling`, through `softcap` · tanh(x / softcap) if
+    given; with a `window`, a token sees itself and the `window` − 1 tokens above it (depth counts, not place)."""
+
+    scaling: float
+    window: int | None = None
+    softcap: float | None = None
 
 
 def attention_forward(
@@ -38,15 +50,20 @@ def attention_forward(
     attention_mask: AttentionPlan | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    **_unused: Any,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """The function that transformers calls in every attention layer (its interface fixes the signature)."""
     if attention_mask is None or not hasattr(attention_mask, "attend"):
         raise RuntimeError("this model attends by an explicit plan; call it through truing.engine.trunk.Trunk")
     if dropout:
         raise RuntimeError("attention dropout must be 0 while scoring against a reference")
+    if unknown := [name for name, value in others.items() if value is not None and name not in _HARMLESS]:
+        raise RuntimeError(f"this attention does not know what to do with {', '.join(unknown)}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return attention_mask.attend(module.layer_idx, query, key, value, scale), None
+    rule = LayerRule(scale, sliding_window, softcap)
+    return attention_mask.attend(module.layer_idx, query, key, value, rule), None
 
 
 def register() -> None:
@@ -56,25 +73,33 @@ def register() -> None:
     AttentionInterface.register(NAME, attention_forward)
 
 
-def grouped_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
+def grouped_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, rule: LayerRule) -> Tensor:
     """Attention with H query heads over H_kv key heads, without repeating keys or values.
 
     query [B, H, Q, D]; key, value [B, H_kv, K, D]; mask [B, Q, K] True where a query sees a key, or None
-    → [B, H, Q, D]. The query heads of one key head become further query rows of that head.
+    → [B, H, Q, D]. The query heads of one key head become further query rows of that head. The mask holds the rule's
+    window already.
     """
     batch, heads, queries, width = query.shape
     kv_heads = key.shape[1]
     repeat = heads // kv_heads
     folded = query.reshape(batch, kv_heads, repeat * queries, width)
     folded_mask = None if mask is None else mask.repeat(1, repeat, 1).unsqueeze(1)
-    out = scaled_dot_product_attention(folded, key, value, attn_mask=folded_mask, scale=scaling)
-    return out.reshape(batch, heads, queries, width)
+    if rule.softcap is None:
+        out = scaled_dot_product_attention(folded, key, value, attn_mask=folded_mask, scale=rule.scaling)
+    else:
+        scores = rule.softcap * torch.tanh(folded @ key.transpose(-1, -2) * (rule.scaling / rule.softcap))
+        if folded_mask is not None:
+            scores = scores.masked_fill(~folded_mask, -torch.inf)
+        out = scores.softmax(-1) @ value
+    return out.reshape(batch, heads, queries, value.shape[-1])
 
 
 @dataclass(frozen=True)
 class _Bucket:
-    """G blocks of similar size, padded to one shape: node numbers [G, Q] and [G, K], the rule [G, Q, K], and which of
-    the padded queries are real (their places in the flattened [G·Q], and the nodes they belong to).
+    """G blocks of similar size, padded to one shape: node numbers [G, Q] and [G, K], the rule [G, Q, K], the depths
+    of queries and keys, and which of the padded queries are real (their places in the flattened [G·Q], and the nodes
+    they belong to).
 
     As in `grouped_attention`, the query heads of one key head are further query rows of it: [G, H_kv, H/H_kv·Q, D].
     """
@@ -82,9 +107,11 @@ class _Bucket:
     queries: Tensor
     keys: Tensor
     mask: Tensor
+    query_depth: Tensor
+    key_depth: Tensor
     real_places: Tensor
     real_nodes: Tensor
-    biases: dict[tuple[int, torch.dtype], Tensor] = field(default_factory=dict)
+    biases: dict[tuple[int, torch.dtype, int | None], Tensor] = field(default_factory=dict, init=False)
 
     def gather(self, query_n: Tensor, key_n: Tensor, value_n: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[N, H, D] and [N, H_kv, D] twice → folded queries, keys and values [G, H_kv, K, D]."""
@@ -105,22 +132,29 @@ class _Bucket:
         by_node = folded.reshape(groups, heads, queries, -1).transpose(1, 2)
         return by_node.reshape(groups * queries, heads, -1).index_select(0, self.real_places)
 
-    def bias(self, folded: Tensor) -> Tensor:
-        """0 where a folded query sees a key, −∞ elsewhere: [G, 1, rows, K]; made once and kept for all layers."""
+    def within(self, window: int | None) -> Tensor:
+        """The mask of a layer that sees only so many tokens back, or all of them."""
+        if window is None:
+            return self.mask
+        return self.mask & (self.query_depth[:, :, None] - self.key_depth[:, None, :] < window)
+
+    def bias(self, folded: Tensor, window: int | None) -> Tensor:
+        """0 where a folded query sees a key, −∞ elsewhere: [G, 1, rows, K]; made once for all layers of one window."""
         repeat = folded.shape[2] // self.queries.shape[1]
-        key = repeat, folded.dtype
+        key = repeat, folded.dtype, window
         if key not in self.biases:
-            mask = self.mask.repeat(1, repeat, 1).unsqueeze(1)
+            mask = self.within(window).repeat(1, repeat, 1).unsqueeze(1)
             self.biases[key] = torch.zeros(mask.shape, dtype=folded.dtype).masked_fill_(~mask, -torch.inf)
         return self.biases[key]
 
 
 @dataclass
 class TreeAttention:
-    """The plan of a forest. With `capture`, each layer's keys and values [H_kv, N, D] are kept, for a cache to start
-    from."""
+    """The plan of a forest whose deepest node is at `deepest`. With `capture`, each layer's keys and values
+    [H_kv, N, D] are kept, for a cache to start from."""
 
     buckets: list[_Bucket]
+    deepest: int
     capture: bool = False
     captured: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
@@ -130,16 +164,32 @@ class TreeAttention:
         by_size: dict[tuple[int, int], list[Block]] = defaultdict(list)
         for block in forest.blocks(block_tokens):
             by_size[-(-len(block.queries) // _KEY_STEP), -(-len(block.keys) // _KEY_STEP)].append(block)
-        return cls([_bucket(forest, blocks) for blocks in by_size.values()], capture)
+        buckets = [_bucket(forest, blocks) for blocks in by_size.values()]
+        return cls(buckets, int(forest.depth.max()), capture)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: LayerRule) -> Tensor:
         """[1, H, N, D] → [1, N, H, D]; every node is the query of exactly one block."""
         if self.capture:
             self.captured[layer] = (key[0].detach(), value[0].detach())
+        if rule.window is not None and rule.window > self.deepest:
+            rule = replace(rule, window=None)
         # Node-major layouts, so that gathering a node copies one contiguous piece.
         query_n, key_n, value_n = (tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value))
-        out_n: Tensor = _BlockAttention.apply(query_n, key_n, value_n, self.buckets, scaling)  # type: ignore[no-untyped-call]
-        return out_n.unsqueeze(0)
+        if rule.softcap is None and query.shape[-1] == value.shape[-1]:
+            out_n: Tensor = _BlockAttention.apply(query_n, key_n, value_n, self.buckets, rule)  # type: ignore[no-untyped-call]
+            return out_n.unsqueeze(0)
+        pieces = []
+        for bucket in self.buckets:
+            out = grouped_attention(
+                _gather(query_n, bucket.queries),
+                _gather(key_n, bucket.keys),
+                _gather(value_n, bucket.keys),
+                bucket.within(rule.window),
+                rule,
+            )
+            pieces.append(out.transpose(1, 2).flatten(0, 1).index_select(0, bucket.real_places))
+        order = torch.argsort(torch.cat([bucket.real_nodes for bucket in self.buckets]))
+        return torch.cat(pieces).index_select(0, order).unsqueeze(0)
 
 
 class _BlockAttention(torch.autograd.Function):
@@ -151,19 +201,19 @@ class _BlockAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query_n: Tensor, key_n: Tensor, value_n: Tensor, buckets: list["_Bucket"], scaling: float
+        ctx: Any, query_n: Tensor, key_n: Tensor, value_n: Tensor, buckets: list[_Bucket], rule: LayerRule
     ) -> Tensor:
         out_n = torch.empty_like(query_n)
         kept = []
         for bucket in buckets:
             query, key, value = bucket.gather(query_n, key_n, value_n)
             out, log_normaliser = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                query, key, value, attn_mask=bucket.bias(query), scale=scaling
+                query, key, value, attn_mask=bucket.bias(query, rule.window), scale=rule.scaling
             )
             out_n[bucket.real_nodes] = bucket.unfold(out, query_n.shape[1])
             kept += [out, log_normaliser]
         ctx.save_for_backward(query_n, key_n, value_n, *kept)
-        ctx.buckets, ctx.scaling = buckets, scaling
+        ctx.buckets, ctx.rule = buckets, rule
         return out_n
 
     @staticmethod
@@ -175,7 +225,7 @@ class _BlockAttention(torch.autograd.Function):
             query, key, value = bucket.gather(query_n, key_n, value_n)
             of_query, of_key, of_value = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
                 bucket.fold(gradient, key_n.shape[1]), query, key, value, kept[2 * number], kept[2 * number + 1],
-                0.0, False, attn_mask=bucket.bias(query), scale=ctx.scaling,
+                0.0, False, attn_mask=bucket.bias(query, ctx.rule.window), scale=ctx.rule.scaling,
             )  # fmt: skip
             to_query[bucket.real_nodes] = bucket.unfold(of_query, query_n.shape[1])
             for whole, part in ((to_key, of_key), (to_value, of_value)):
@@ -205,10 +255,6 @@ def _bucket(forest: Forest, blocks: Sequence[Block]) -> _Bucket:
         mask[number, n_queries:, 0] = True  # a padded query sees something, so that its softmax is finite
         places.append(number * most_queries + np.arange(n_queries))
         nodes.append(block.queries)
-    return _Bucket(
-        queries=torch.from_numpy(queries),
-        keys=torch.from_numpy(keys),
-        mask=torch.from_numpy(mask),
-        real_places=torch.from_numpy(np.concatenate(places)),
-        real_nodes=torch.from_numpy(np.concatenate(nodes)),
-    )
+    depth = forest.depth
+    arrays = (queries, keys, mask, depth[queries], depth[keys], np.concatenate(places), np.concatenate(nodes))
+    return _Bucket(*(torch.from_numpy(array) for array in arrays))

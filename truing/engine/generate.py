@@ -2,75 +2,57 @@
 
 Waiting prompts are prefilled together as a token tree, so that a system prompt or n samples of one prompt cost one
 pass. Their keys and values then wait, compactly, for a slot. Every decoding step runs one token of each occupied slot.
-
-A sampled answer depends on (seed, prompt, how often that prompt came before) and on nothing else: each row draws its
-own uniform numbers and inverts its own cumulative distribution. Batch size can matter only where two choices tie to
-rounding; `least_gap` tells how near an answer came to that.
+A trunk on the padded path generates by the model's own code instead. How tokens are chosen: `sampling.py`.
 """
 
-import hashlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from truing.core.errors import InputError
 from truing.core.records import Decoding
-from truing.engine.attention import TreeAttention, grouped_attention
+from truing.engine import padded
+from truing.engine.attention import LayerRule, grouped_attention
+from truing.engine.sampling import Generated, Row, choose, rows_of
 from truing.engine.tree import TokenSequence, build_forest
 from truing.engine.trunk import Trunk
 
+__all__ = ["SLOTS", "Generated", "generate"]
+
 SLOTS = 48
 _PREFILL_PROMPTS = 32
-
-
-@dataclass(frozen=True)
-class Generated:
-    """One answer's tokens (end of turn left out), log-probabilities (end included, nats, at temperature 1), whether it
-    ended by itself, and how near another choice was: the least difference of the best two logits (greedy), or of the
-    drawn number to the edge of the chosen token's interval (sampling)."""
-
-    ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    finished: bool
-    least_gap: float
-
-
-@dataclass
-class _Row:
-    number: int
-    prompt: tuple[int, ...]
-    random: np.random.Generator
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    least_gap: float = float("inf")
 
 
 @dataclass
 class _Prefilled:
     """A row whose prompt (but its last token) is computed: keys and values per layer, [H_kv, tokens, D] each."""
 
-    row: _Row
+    row: Row
     keys: list[Tensor]
     values: list[Tensor]
 
 
 class _Slots:
-    """The key-value cache: [slots, H_kv, length, D] per layer. Occupied slots are always the first `len(rows)`."""
+    """The key-value cache: [slots, H_kv, length, D] per layer, shaped as the first row's. Occupied slots are always
+    the first `len(rows)`."""
 
-    def __init__(self, trunk: Trunk, slots: int, length: int) -> None:
-        config = trunk.model.config
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        shape = (slots, config.num_key_value_heads, length, width)
-        self.keys = [torch.zeros(shape, dtype=trunk.dtype) for _ in trunk.layers]
-        self.values = [torch.zeros(shape, dtype=trunk.dtype) for _ in trunk.layers]
-        self.rows: list[_Row] = []
+    def __init__(self, slots: int, length: int) -> None:
+        self.count = slots
+        self.length = length
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.rows: list[Row] = []
         self.lengths: list[int] = []
 
     def put(self, slot: int, prefilled: _Prefilled) -> None:
+        if not self.keys:
+            self.keys, self.values = (
+                [part.new_zeros(self.count, part.shape[0], self.length, part.shape[2]) for part in parts]
+                for parts in (prefilled.keys, prefilled.values)
+            )
         length = prefilled.keys[0].shape[1]
         for layer, (key, value) in enumerate(zip(prefilled.keys, prefilled.values, strict=True)):
             self.keys[layer][slot, :, :length] = key
@@ -98,19 +80,24 @@ class _DecodePlan:
 
     def __init__(self, slots: _Slots) -> None:
         self.slots = slots
-        self.active = torch.arange(len(slots.rows))
-        self.lengths = torch.tensor(slots.lengths)
+        device = slots.keys[0].device
+        self.active = torch.arange(len(slots.rows), device=device)
+        self.lengths = torch.tensor(slots.lengths, device=device)
         self.longest = max(slots.lengths) + 1
-        self.mask = (torch.arange(self.longest)[None, :] <= self.lengths[:, None]).unsqueeze(1)
+        self.above = self.lengths[:, None] - torch.arange(self.longest, device=device)[None, :]
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def mask(self, window: int | None) -> Tensor:
+        """[rows, 1, longest] True where a row's new token sees."""
+        seen = self.above >= 0 if window is None else (self.above >= 0) & (self.above < window)
+        return seen.unsqueeze(1)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: LayerRule) -> Tensor:
         keys, values = self.slots.keys[layer], self.slots.values[layer]
         keys[self.active, :, self.lengths] = key[:, :, 0]
         values[self.active, :, self.lengths] = value[:, :, 0]
         rows = len(self.active)
-        out = grouped_attention(
-            query, keys[:rows, :, : self.longest], values[:rows, :, : self.longest], self.mask, scaling
-        )
+        seen = self.mask(rule.window)
+        out = grouped_attention(query, keys[:rows, :, : self.longest], values[:rows, :, : self.longest], seen, rule)
         return out.transpose(1, 2)
 
 
@@ -130,11 +117,14 @@ def generate(
             f"a prompt of {longest} tokens and {decoding.max_new_tokens} new ones exceed the model's context of "
             f"{trunk.context}"
         )
-    waiting = deque(_rows(prompts, decoding.seed))
+    if trunk.padded:
+        yield from padded.generate(trunk, list(rows_of(prompts, decoding.seed)), decoding, end_id, slots)
+        return
+    waiting = deque(rows_of(prompts, decoding.seed))
     ready: deque[_Prefilled] = deque()
-    cache = _Slots(trunk, min(slots, len(prompts)), longest + decoding.max_new_tokens)
+    cache = _Slots(min(slots, len(prompts)), longest + decoding.max_new_tokens)
     while waiting or ready or cache.rows:
-        while len(cache.rows) < len(cache.keys[0]) and (ready or waiting):
+        while len(cache.rows) < cache.count and (ready or waiting):
             if not ready:
                 group = [waiting.popleft() for _ in range(min(_PREFILL_PROMPTS, len(waiting)))]
                 ready.extend(_prefill(trunk, group))
@@ -142,29 +132,20 @@ def generate(
         _step(trunk, cache, decoding)
         for slot in reversed(range(len(cache.rows))):
             row = cache.rows[slot]
-            ended = row.ids[-1] == end_id
-            if ended or len(row.ids) == decoding.max_new_tokens:
-                ids = row.ids[:-1] if ended else row.ids
-                yield row.number, Generated(tuple(ids), tuple(row.logprobs), ended, row.least_gap)
+            if row.ended(end_id, decoding.max_new_tokens):
+                yield row.number, row.generated(end_id)
                 cache.drop(slot)
 
 
-def _rows(prompts: Sequence[tuple[int, ...]], seed: int) -> Iterator[_Row]:
-    seen: Counter[tuple[int, ...]] = Counter()
-    for number, prompt in enumerate(prompts):
-        material = f"{seed}/{seen[prompt]}/{prompt}".encode()
-        seen[prompt] += 1
-        yield _Row(number, prompt, np.random.default_rng(int.from_bytes(hashlib.sha256(material).digest()[:8])))
-
-
-def _prefill(trunk: Trunk, rows: list[_Row]) -> Iterator[_Prefilled]:
+def _prefill(trunk: Trunk, rows: list[Row]) -> Iterator[_Prefilled]:
     """Compute the rows' prompts but for their last tokens (those are the first decoding step's input), as one tree."""
     bodies = [TokenSequence(row.prompt[:-1], scored_from=len(row.prompt) - 1) for row in rows]
     forest = build_forest(bodies)
-    plan = TreeAttention.of(forest, capture=True)
-    trunk.run(trunk.embed(torch.from_numpy(forest.ids))[None], torch.from_numpy(forest.depth)[None], plan)
+    plan = trunk.plan(forest, capture=True)
+    ids, positions = trunk.tensor(forest.ids), trunk.tensor(forest.depth)
+    trunk.run(trunk.embed(ids, positions)[None], positions[None], plan)
     for row, path in zip(rows, forest.paths, strict=True):
-        nodes = torch.from_numpy(path)
+        nodes = trunk.tensor(path)
         keys = [plan.captured[layer][0].index_select(1, nodes) for layer in range(len(trunk.layers))]
         values = [plan.captured[layer][1].index_select(1, nodes) for layer in range(len(trunk.layers))]
         yield _Prefilled(row, keys, values)
@@ -172,29 +153,9 @@ def _prefill(trunk: Trunk, rows: list[_Row]) -> Iterator[_Prefilled]:
 
 def _step(trunk: Trunk, cache: _Slots, decoding: Decoding) -> None:
     """Decode one token for every occupied slot."""
-    ids = torch.tensor([row.ids[-1] if row.ids else row.prompt[-1] for row in cache.rows])
     plan = _DecodePlan(cache)
-    hidden = trunk.run(trunk.embed(ids)[:, None], plan.lengths[:, None], plan)
-    logits = (trunk.norm(hidden[:, 0]) @ trunk.head.T).float()
-    chosen, gaps = _greedy(logits) if decoding.temperature == 0 else _sampled(logits, cache.rows, decoding.temperature)
-    logprobs = (logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)).tolist()
-    for slot, (row, token, gap) in enumerate(zip(cache.rows, chosen.tolist(), gaps.tolist(), strict=True)):
-        row.ids.append(token)
-        row.logprobs.append(logprobs[slot])
-        row.least_gap = min(row.least_gap, gap)
-        cache.lengths[slot] += 1
-
-
-def _greedy(logits: Tensor) -> tuple[Tensor, Tensor]:
-    best = logits.topk(2, dim=-1)
-    return best.indices[:, 0], best.values[:, 0] - best.values[:, 1]
-
-
-def _sampled(logits: Tensor, rows: list[_Row], temperature: float) -> tuple[Tensor, Tensor]:
-    """Invert each row's cumulative distribution at its own uniform number."""
-    cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
-    drawn = torch.tensor([[row.random.random()] for row in rows], dtype=torch.float64) * cumulative[:, -1:]
-    chosen = torch.searchsorted(cumulative, drawn, right=True).clamp_max(logits.shape[1] - 1)
-    upper = cumulative.gather(1, chosen) - drawn
-    lower = drawn - torch.where(chosen > 0, cumulative.gather(1, (chosen - 1).clamp_min(0)), 0.0)
-    return chosen[:, 0], torch.minimum(upper, lower)[:, 0]
+    ids = torch.tensor([row.ids[-1] if row.ids else row.prompt[-1] for row in cache.rows], device=trunk.device)
+    positions = plan.lengths[:, None]
+    hidden = trunk.run(trunk.embed(ids[:, None], positions), positions, plan)
+    choose(trunk.output.logits(trunk.norm(hidden[:, 0])).float(), cache.rows, decoding.temperature)
+    cache.lengths = [length + 1 for length in cache.lengths]

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from truing.core.digest import digest, digest_bytes
 from truing.core.protocols import Store
-from truing.engine.logprob import edge_logprobs
 from truing.engine.tree import Forest, Ints
 from truing.engine.trunk import Trunk
 
@@ -31,7 +30,8 @@ class SequenceLogprobs:
 
     def sums(self) -> Tensor:
         """[S] each sequence's summed log-probability (0 where nothing is scored)."""
-        return torch.zeros(self.count, dtype=self.value.dtype).index_add(0, self.sequence, self.value)
+        zeros = torch.zeros(self.count, dtype=self.value.dtype, device=self.value.device)
+        return zeros.index_add(0, self.sequence, self.value)
 
     def lengths(self) -> Tensor:
         """[S] each sequence's number of scored tokens."""
@@ -48,10 +48,9 @@ def score_forest(trunk: Trunk, forest: Forest, below: Tensor | None = None, star
     children, flat_edge, sequence = forest.edges
     rows, edge_row = np.unique(forest.parent[children], return_inverse=True)
     hidden = trunk.run_forest(forest, start=start, below=below)
-    scored = trunk.norm(hidden.index_select(0, torch.from_numpy(rows)))
-    tokens = torch.from_numpy(forest.ids[children])
-    edges = edge_logprobs(scored, trunk.head, torch.from_numpy(edge_row.astype(np.int64)), tokens)
-    return SequenceLogprobs(edges[torch.from_numpy(flat_edge)], torch.from_numpy(sequence), len(forest.paths))
+    scored = trunk.norm(hidden.index_select(0, trunk.tensor(rows)))
+    edges = trunk.output.edge_logprobs(scored, trunk.tensor(edge_row), trunk.tensor(forest.ids[children]))
+    return SequenceLogprobs(edges[trunk.tensor(flat_edge)], trunk.tensor(sequence), len(forest.paths))
 
 
 def batches(forest: Forest, order: Sequence[int], tokens: int, group: int = 1) -> Iterator[list[int]]:
@@ -86,11 +85,15 @@ def batches(forest: Forest, order: Sequence[int], tokens: int, group: int = 1) -
 def lower_states(
     trunk: Trunk, forest: Forest, layers: int, store: Store | None = None, into: Tensor | None = None
 ) -> Iterator[tuple[int, int] | Tensor]:
-    """The states [N, width] of a whole forest before layer `layers`, from the trunk alone.
+    """The states [N, width] of a whole forest before layer `layers`, from the trunk alone; [N, 0] where that is layer
+    0, since there is nothing below it to keep.
 
     Yields (sequences done, of all) while it computes, and the tensor last. Kept in `store` under the tokens' hash, so
     that another epoch, loss or run with the same data reads them back. `into`, if given, is where they are written.
     """
+    if layers == 0:
+        yield torch.empty(len(forest), 0)
+        return
     key = digest(
         {
             "what": "lower states",
@@ -101,18 +104,18 @@ def lower_states(
         }
     )
     if store is not None and trunk.sha256 and (kept := store.get(key)) is not None:
-        yield torch.from_numpy(np.load(io.BytesIO(kept)))
+        yield torch.from_numpy(np.load(io.BytesIO(kept))).to(trunk.dtype)
         return
     states = torch.empty(len(forest), trunk.head.shape[1], dtype=trunk.dtype) if into is None else into
     done = 0
     for batch in batches(forest, range(len(forest.paths)), TOKENS_AT_ONCE):
         part = forest.select(batch)
         with torch.no_grad():  # never across a yield: the caller would run without gradients, too
-            states[torch.from_numpy(part.source)] = trunk.run_forest(part, stop=layers)
+            states[torch.from_numpy(part.source)] = trunk.run_forest(part, stop=layers).to("cpu")
         done += len(batch)
         yield done, len(forest.paths)
     if store is not None and trunk.sha256:
         buffer = io.BytesIO()
-        np.save(buffer, states.numpy())
+        np.save(buffer, (states.float() if trunk.dtype == torch.bfloat16 else states).numpy())  # numpy has no bfloat16
         store.put(key, buffer.getvalue())
     yield states

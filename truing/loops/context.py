@@ -1,10 +1,13 @@
 """What a run's steps share: the ledger, and the one trunk, each opened when the first step needs it."""
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from truing.engine.settings import ModelConfig
 from truing.ledger.ledger import Ledger
+from truing.loops.events import Notice
 
 if TYPE_CHECKING:
     from truing.engine.trunk import Trunk
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 class Context:
     """`root` is the ledger's folder; `benchmarks`, if given, one of public prompts to measure beside the probes."""
 
-    def __init__(self, root: Path, model: str, benchmarks: Path | None = None) -> None:
+    def __init__(self, root: Path, model: ModelConfig, benchmarks: Path | None = None) -> None:
         self.root = root
         self.model = model
         self.benchmarks = benchmarks
@@ -28,11 +31,19 @@ class Context:
         """The hash of the model's weights, known without loading them."""
         from truing.engine.trunk import locate, weights_hash
 
-        return weights_hash(locate(self.model))
+        return weights_hash(locate(self.model.name))
+
+    def notices(self) -> Iterator[Notice]:
+        """What a step that computes with the trunk should say of it."""
+        if self.trunk.padded:
+            yield Notice(text=f"padded path: {self.trunk.padded}")
 
     @cached_property
     def trunk(self) -> "Trunk":
         """The model, loaded once."""
+        import torch
+
         from truing.engine.trunk import Trunk
 
-        return Trunk.load(self.model)
+        model = self.model
+        return Trunk.load(model.name, getattr(torch, model.dtype), model.device, model.template)

@@ -10,6 +10,12 @@ class Reading(Record):
     what: str
 
 
+class Notice(Record):
+    """Something that whoever runs this should know, said once."""
+
+    text: str
+
+
 class StepStarted(Record):
     """A step begins to compute."""
 

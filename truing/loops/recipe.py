@@ -2,7 +2,7 @@
 
 A recipe is TOML. Its top level names the model and the seed; every table is a step, in order:
 
-    model = "smollm2-135m"
+    model = "smollm2-135m"     # or a table [model]: name, dtype, device, template
     seed = 0
 
     [comparisons]              # the step's name
@@ -27,6 +27,7 @@ from typing import Any, Protocol
 from truing.core.config import Config
 from truing.core.errors import InputError
 from truing.core.records import Record
+from truing.engine.settings import ModelConfig
 from truing.ledger.artifacts import Artifact, Parent
 from truing.loops.context import Context
 from truing.loops.events import Reading, StepDone, StepStarted, StepWaiting
@@ -91,7 +92,7 @@ class Recipe(Record):
     """A parsed recipe, its steps in order."""
 
     name: str
-    model: str
+    model: ModelConfig
     seed: int
     steps: tuple[PlannedStep, ...]
 
@@ -106,11 +107,10 @@ def parse_recipe(
     """
     steps: list[PlannedStep] = []
     kinds: dict[str, str] = {}
-    plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
-    head = _Head.parse(plain, where)
-    for name, table in values.items():
-        if not isinstance(table, dict):
-            continue
+    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+    head = _Head.parse({key: value for key, value in values.items() if key not in tables}, where)
+    model = ModelConfig.parse(tables.pop("model", {"name": head.model}), f"{where}: [model]")
+    for name, table in tables.items():
         verb = verbs.get(str(table.get("verb")))
         if verb is None:
             known = ", ".join(sorted(verbs))
@@ -122,7 +122,7 @@ def parse_recipe(
         kinds[name] = verb.kind
     if not steps:
         raise InputError(f'{where}: there is no step; add a table such as [comparisons] with verb = "dataset"')
-    return Recipe(name=head.name, model=head.model, seed=head.seed, steps=tuple(steps))
+    return Recipe(name=head.name, model=model, seed=head.seed, steps=tuple(steps))
 
 
 class _Head(Config):
@@ -159,7 +159,11 @@ def _roles(
 
 
 def check_outside(recipe: Recipe, where: str, verbs: Mapping[str, Verb], context: Context) -> None:
-    """Raise `InputError` if a file that a step will read is missing."""
+    """Raise `InputError` if a file that the model or a step will read is missing."""
+    try:
+        recipe.model.identity("")
+    except InputError as error:
+        raise InputError(f"{where}: [model] {error}") from None
     for step in recipe.steps:
         verb = verbs[step.verb]
         try:
@@ -177,8 +181,8 @@ def run_recipe(recipe: Recipe, verbs: Mapping[str, Verb], context: Context) -> I
         made: dict[str, Artifact] = {}
         model: dict[str, str] = {}
         if any(verbs[step.verb].uses_model for step in recipe.steps):
-            yield Reading(what=context.model)
-            model = {"model": context.model, "model_sha256": context.model_sha256}
+            yield Reading(what=context.model.name)
+            model = context.model.identity(context.model_sha256)
         for planned in recipe.steps:
             verb = verbs[planned.verb]
             started = time.monotonic()

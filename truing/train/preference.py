@@ -24,7 +24,7 @@ from truing.core.digest import digest, digest_bytes, digest_file
 from truing.core.protocols import Store
 from truing.core.records import Progress
 from truing.core.twins import sample
-from truing.engine.adapters import AdapterConfig, adapter_parameters, add_adapter, copy_weights
+from truing.engine.adapters import AdapterConfig, adapter_files, adapter_parameters, add_adapter, copy_weights
 from truing.engine.score import TOKENS_AT_ONCE, batches, score_forest
 from truing.engine.tree import Forest, TokenSequence, build_forest
 from truing.engine.trunk import Trunk
@@ -155,7 +155,7 @@ def _prepare(
         {
             "what": "reference logprobs",
             "trunk": trunk.sha256,
-            "adapter": None if start_from is None else digest_file(start_from / "adapter_model.safetensors"),
+            "adapter": None if start_from is None else digest_file(adapter_files(start_from)[0]),
             "rows": digest_bytes(json.dumps([[row.ids, row.scored_from] for pair in pairs for row in pair]).encode()),
         }
     )
@@ -167,7 +167,7 @@ def _prepare(
         for part in batches(forest, range(len(pairs)), TOKENS_AT_ONCE, group=2):
             piece = forest.select([2 * pair + side for pair in part for side in (0, 1)])
             with torch.no_grad():  # never across a yield: the caller would run without gradients, too
-                parts.append(score_forest(trunk, piece, below[torch.from_numpy(piece.source)], first).value)
+                parts.append(score_forest(trunk, piece, below[torch.from_numpy(piece.source)], first).value.cpu())
             yield Progress(stage="reference", done=part[-1] + 1, total=len(pairs))
         flat = torch.cat(parts)
         if store is not None and trunk.sha256:
@@ -191,7 +191,7 @@ def _batch_gradient(trunk: Trunk, prepared: _Prepared, batch: list[int], config:
         sequences = [2 * pair + side for pair in part for side in (0, 1)]
         piece = prepared.forest.select(sequences)
         logprobs = score_forest(trunk, piece, prepared.below[torch.from_numpy(piece.source)], prepared.first)
-        reference = torch.cat([prepared.reference[sequence] for sequence in sequences])
+        reference = torch.cat([prepared.reference[sequence] for sequence in sequences]).to(trunk.device)
         sums, lengths = logprobs.sums(), logprobs.lengths()
         reference_sums = torch.zeros_like(sums).index_add(0, logprobs.sequence, reference)
         margin = adjusted_margin(sums[0::2], sums[1::2], reference_sums[0::2], reference_sums[1::2])

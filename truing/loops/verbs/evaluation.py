@@ -55,6 +55,7 @@ class Evaluate:
         probes += benchmark_probes(_benchmark_files(step.context, config), config.benchmark_items)
         if not probes:
             raise InputError(f"[{step.name}] there is nothing to measure: the dataset has no probes; give it some")
+        yield from step.context.notices()
         yield Total(items=count_items(probes))
         adapter = step.parent_folder("adapter") if "adapter" in step.parents else None
         items: list[ItemResult] = []
@@ -76,12 +77,14 @@ class Evaluate:
 
 def open_systems(context: Context, adapter: Path | None) -> "tuple[Stored, Stored, Callable[[], None]]":
     """The system to measure and its reference (the bare trunk), both kept by content, and what closes them."""
-    from truing.engine.adapters import load_adapter, remove_adapter
+    from truing.engine.adapters import adapter_files, load_adapter, remove_adapter
     from truing.providers.local import LocalSystem
     from truing.providers.stored import Stored
 
     trunk, store = context.trunk, context.ledger.store
-    identity = [trunk.sha256, str(trunk.dtype), trunk.tokenizer.chat_template]
+    # Another device rounds otherwise.
+    device = [] if trunk.device.type == "cpu" else [trunk.device.type]
+    identity = [trunk.sha256, str(trunk.dtype), trunk.tokenizer.chat_template, *device]
 
     def stored(system: LocalSystem, adapter_hash: str) -> Stored:
         return Stored(system, system, digest([*identity, adapter_hash]), store)
@@ -93,7 +96,7 @@ def open_systems(context: Context, adapter: Path | None) -> "tuple[Stored, Store
     system = LocalSystem(trunk, "measured", first_layer=first, store=store)
     reference = LocalSystem(trunk, None, first_layer=first, store=store)
     # The same matrices under another alpha are another adapter.
-    weights = digest([digest_file(adapter / name) for name in ("adapter_model.safetensors", "adapter_config.json")])
+    weights = digest([digest_file(file) for file in adapter_files(adapter)])
     return stored(system, weights), stored(reference, ""), lambda: remove_adapter(trunk, "measured")
 
 

@@ -39,6 +39,7 @@ class SFT:
 
     def run(self, step: Step, config: sft.SFTConfig) -> Generator[Record, None, StepResult]:
         """Write the adapter and steps.jsonl."""
+        yield from step.context.notices()
         chat = _chat(step)
         rows, left_out = _usable(step, lambda row: bool(row.rewrite) or not row.both_bad)
         answers = [one_of(chat, row, row.rewrite or row.chosen) for row in rows]
@@ -64,6 +65,7 @@ class Preference:
 
     def run(self, step: Step, config: preference.PreferenceConfig) -> Generator[Record, None, StepResult]:
         """Write the adapter and steps.jsonl."""
+        yield from step.context.notices()
         chat = _chat(step)
         rows, left_out = _usable(step, lambda row: not (row.tie or row.both_bad))
         pairs = [(one_of(chat, row, row.chosen), one_of(chat, row, row.rejected)) for row in rows]
@@ -141,7 +143,7 @@ def _train(step: Step, records: Iterator[Record], left_out: int) -> Generator[Re
                 yield record
         save_adapter(trunk, POLICY, step.folder)
     finally:
-        if trunk.peft is not None:
+        if trunk.peft is not None or trunk.full:
             remove_adapter(trunk, POLICY)
     last = _write_curve(curve, step.folder / "steps.jsonl")
     metrics = {name: last.get(name) for name in ("steps", "loss", "margin")}
