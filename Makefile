@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCHMARKS := $(wildcard ../shared/data)
 
-.PHONY: setup demo test check wheel-check lock clean
+.PHONY: setup demo test check wheel-check bench-preference lock clean
 
 setup: $(READY)
 
@@ -37,6 +37,10 @@ check: $(READY)
 # Build the wheel and use it in a clean environment; ARGS=--full installs the dependencies, too, --demo runs the demo.
 wheel-check: $(READY)
 	$(BIN)/python scripts/wheel_check.py $(ARGS)
+
+# A DPO step of ours beside TRL's, in turn, on real pairs; needs the network for the peers' environments.
+bench-preference: $(READY)
+	$(BIN)/python benchmarks/preference/run.py --pairs ../shared/data/hh-rlhf/harmless_base_1800.jsonl.gz $(ARGS)
 
 # Resolve the newest allowed versions anew (needs the network); review the difference before committing it.
 lock: $(READY)

@@ -3,8 +3,8 @@
     python benchmarks/growth.py --write docs
 
 Every point is a process of its own (its peak is its own), on the embedded model with adapters on the upper 12 layers
-and random tokens. A step is the forward and backward pass of DPO's pairs (or of wider trees); the faster of two after one
-that is not counted. `--write` puts growth.svg and growth.json into a folder.
+and random tokens. A step is the forward and backward pass of DPO's pairs (or of wider trees); the faster of two after
+one that is not counted. `--write` puts growth.svg and growth.json into a folder.
 """
 
 import argparse

@@ -2,10 +2,10 @@
 
     make bench-preference
 
-Each peer runs in an environment of its own, made under --work from the versions below. Both sides: float32, LoRA of rank
-16 on all linear layers, no checkpointing, micro-batches of 8 pairs, AdamW. First it is shown that they compute the same thing:
-log-probabilities and gradients from one saved adapter that is not zero. Then every step is run by one after the other;
-only ratios and medians count. Needs about 23 GB of memory, for TRL.
+Each peer runs in an environment of its own, made under --work from the versions below. Both sides: float32, LoRA of
+rank 16 on all linear layers, no checkpointing, micro-batches of 8 pairs, AdamW. First it is shown that they compute the
+same thing: log-probabilities and gradients from one saved adapter that is not zero. Then every step is run by one after
+the other; only ratios and medians count. Needs about 23 GB of memory, for TRL.
 """
 
 import argparse
@@ -146,43 +146,49 @@ def equality(ours: Process, peer: Process, rows: list[int], work: Path) -> dict[
     names = sorted(set(two) - set(scores))
     assert names == sorted(set(one) - set(scores)), "the adapters' parameters differ"
     gradient = [torch.cat([side[name].flatten().double() for name in names]) for side in (one, two)]
+    apart = {name: float(((one[name] - two[name]) / two[name]).abs().max()) for name in scores}
     return {
-        **{f"{name}, largest relative difference": float(((one[name] - two[name]) / two[name]).abs().max()) for name in scores},
+        **{f"{name}, largest relative difference": value for name, value in apart.items()},
         "gradient, relative difference of its norm": float((gradient[0] - gradient[1]).norm() / gradient[1].norm()),
         "loss": float(one["loss"]),
-    }  # fmt: skip
+    }
 
 
 def table(result: dict[str, Any]) -> str:
     """The Markdown table."""
-    steps = result["steps"]
+    steps, ours = result["steps"], result["peaks"]["truing"]
+    rate = median(s["rate"] for s in steps)
     share = median((s["reference"] + s["policy"]) / s["truing"] / s["rate"] for s in steps)
     lines = [
         f"{datetime.date.today()}, {processor()}, {result['threads']} threads; {len(steps) * MICRO} pairs in "
-        f"{len(steps)} steps; medians. Matrix rate {median(s['rate'] for s in steps) / 1e9:.0f} GFLOP/s, of which truing "
-        f"uses {share:.0%} on counted operations.",
+        f"{len(steps)} steps; medians. Matrix rate {rate / 1e9:.0f} GFLOP/s, of which truing uses {share:.0%} on "
+        "counted operations.",
         "",
         "| | s a step | tree tokens/s | peak memory | truing is faster | reference kept: faster |",
         "|---|---|---|---|---|---|",
         f"| truing | {median(s['truing'] for s in steps):.1f} | {median(s['tree'] / s['truing'] for s in steps):.0f} | "
-        f"{result['peaks']['truing'] / 1e9:.1f} GB | | |",
+        f"{ours / 1e9:.1f} GB | | |",
     ]
     for version in PEERS:
         if version in result["failures"]:
             lines.append(f"| TRL {version} | failed: {result['failures'][version]} | | | | |")
-        timed = [s for s in steps if version in s]
-        if timed:
-            kept = [s[f"{version} kept"] / s["truing kept"] for s in steps if f"{version} kept" in s]
-            peak = result["peaks"].get(version)
-            lines.append(
-                f"| TRL {version} | {median(s[version] for s in timed):.1f} | "
-                f"{median(s['tree'] / s[version] for s in timed):.0f} | "
-                + (f"{peak / 1e9:.1f} GB ({peak / result['peaks']['truing']:.1f}×)" if peak else "died")
-                + f" | {median(s[version] / s['truing'] for s in timed):.1f}× "
-                f"({min(s[version] / s['truing'] for s in timed):.1f}–{max(s[version] / s['truing'] for s in timed):.1f}) | "
-                + (f"{median(kept):.1f}× |" if kept else "not measured |")
-            )
+        if any(version in s for s in steps):
+            lines.append(_row(version, [s for s in steps if version in s], result["peaks"].get(version), ours))
     return "\n".join(lines)
+
+
+def _row(version: str, steps: list[dict[str, float]], peak: int | None, ours: int) -> str:
+    ratios = [s[version] / s["truing"] for s in steps]
+    kept = [s[f"{version} kept"] / s["truing kept"] for s in steps if f"{version} kept" in s]
+    cells = (
+        f"TRL {version}",
+        f"{median(s[version] for s in steps):.1f}",
+        f"{median(s['tree'] / s[version] for s in steps):.0f}",
+        f"{peak / 1e9:.1f} GB ({peak / ours:.1f}×)" if peak else "died",
+        f"{median(ratios):.1f}× ({min(ratios):.1f}–{max(ratios):.1f})",
+        f"{median(kept):.1f}×" if kept else "not measured",
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def processor() -> str:

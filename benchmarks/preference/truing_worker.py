@@ -14,7 +14,7 @@ from rows import pairs
 from safetensors.torch import save_file
 from worker import serve
 
-from truing.core.records import Message
+from truing.core.records import Message, Progress
 from truing.engine.adapters import (
     AdapterConfig,
     adapter_parameters,
@@ -25,7 +25,7 @@ from truing.engine.adapters import (
 )
 from truing.engine.chat import Chat
 from truing.engine.score import score_forest
-from truing.engine.tree import Forest, TokenSequence, build_forest
+from truing.engine.tree import Forest, build_forest
 from truing.engine.trunk import Trunk
 from truing.losses.dpo import adjusted_margin, dpo_loss
 from truing.train.optimise import OptimiserConfig
@@ -35,12 +35,13 @@ from truing.train.rows import schedule
 
 
 class Worker:
-    """One trunk and the benchmark's pairs, tokenised as TRL does: the template's trailing newline is scored, too."""
+    """One trunk and the benchmark's pairs, tokenised as TRL does: the template's newline is scored."""
 
     def __init__(self, model: str, file: str, count: int, adapter: str, threads: int) -> None:
         torch.set_num_threads(threads)
         self.trunk, self.adapter = Trunk.load(model), Path(adapter)
-        self.pairs = [as_trl(Chat(self.trunk.tokenizer, self.trunk.context), row) for row in pairs(Path(file), count)]
+        chat = Chat(self.trunk.tokenizer, self.trunk.context, score_tail=True)
+        self.pairs = [tokens_of(chat, row) for row in pairs(Path(file), count)]
         self.records: Any = None
 
     def tokens(self, rows: list[int]) -> dict[str, Any]:
@@ -87,7 +88,7 @@ class Worker:
         self.records = train_preference(self.trunk, self.pairs, self._config(), seed=0)
         started = time.perf_counter()
         for record in self.records:
-            if record.stage == "reference" and record.done == record.total:
+            if isinstance(record, Progress) and record.stage == "reference" and record.done == record.total:
                 return time.perf_counter() - started
         raise RuntimeError("the trainer ended before its reference pass did")
 
@@ -132,12 +133,11 @@ class Worker:
         return build_forest([sequence for row in rows for sequence in self.pairs[row]])
 
 
-def as_trl(chat: Chat, row: dict[str, Any]) -> Pair:
-    """A pair as TRL tokenises it."""
+def tokens_of(chat: Chat, row: dict[str, Any]) -> Pair:
+    """A pair's two sequences."""
     prompt = tuple(Message(**message) for message in row["prompt"])
-    newline = chat._ids("\n")
-    sequences = [chat.sequence(prompt, row[side][0]["content"]) for side in ("chosen", "rejected")]
-    return tuple(TokenSequence(s.ids + newline, s.scored_from) for s in sequences)  # type: ignore[return-value]
+    chosen, rejected = (chat.sequence(prompt, row[side][0]["content"]) for side in ("chosen", "rejected"))
+    return chosen, rejected
 
 
 def operations(trunk: Trunk, forest: Forest) -> tuple[float, float]:
