@@ -25,7 +25,7 @@ def load(config: Run) -> Load:
     """What one of the tests' runs would load."""
     rows, group = (ROWS, 1) if isinstance(config, SFTConfig) else ([side for pair in PAIRS for side in pair], 2)
     order = [list(range(start, min(start + 4, 10))) for start in (0, 4, 8)]
-    return load_of(trunk(), build_forest(rows), order, group, 2, 1, {})
+    return load_of(trunk(), build_forest(rows), order, group, 1, {})
 
 
 def with_memory(monkeypatch: pytest.MonkeyPatch, available: int) -> None:

@@ -142,7 +142,9 @@ def _settled(record: "TrainStart") -> Iterator[str]:
         yield f"goes on after step {record.done}"
     if len(record.computed) > 1:
         yield f"computed by {' and by '.join(record.computed)}: the last bits may differ from a run in one place"
-    if record.microbatch_tokens < record.asked_tokens or record.lower_on_disk:
+    if record.needed_bytes is None:
+        yield "how much memory this takes is not predicted for such a model"
+    elif record.microbatch_tokens < record.asked_tokens or record.lower_on_disk:
         needed, available = record.needed_bytes / 1e9, record.available_bytes / 1e9
         on_disk = ", and the states below the adapter on the disk" if record.lower_on_disk else ""
         yield (

@@ -204,30 +204,31 @@ class _BlockAttention(torch.autograd.Function):
         ctx: Any, query_n: Tensor, key_n: Tensor, value_n: Tensor, buckets: list[_Bucket], rule: LayerRule
     ) -> Tensor:
         out_n = torch.empty_like(query_n)
-        kept = []
+        normalisers = []
         for bucket in buckets:
             query, key, value = bucket.gather(query_n, key_n, value_n)
             out, log_normaliser = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
                 query, key, value, attn_mask=bucket.bias(query, rule.window), scale=rule.scaling
             )
             out_n[bucket.real_nodes] = bucket.unfold(out, query_n.shape[1])
-            kept += [out, log_normaliser]
-        ctx.save_for_backward(query_n, key_n, value_n, *kept)
+            normalisers.append(log_normaliser)
+        ctx.save_for_backward(query_n, key_n, value_n, out_n, *normalisers)
         ctx.buckets, ctx.rule = buckets, rule
         return out_n
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        query_n, key_n, value_n, *kept = ctx.saved_tensors
+        query_n, key_n, value_n, out_n, *normalisers = ctx.saved_tensors
+        heads, kv_heads = query_n.shape[1], key_n.shape[1]
         to_query, to_key, to_value = torch.empty_like(query_n), torch.zeros_like(key_n), torch.zeros_like(value_n)
-        for number, bucket in enumerate(ctx.buckets):
+        for bucket, log_normaliser in zip(ctx.buckets, normalisers, strict=True):
             query, key, value = bucket.gather(query_n, key_n, value_n)
             of_query, of_key, of_value = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                bucket.fold(gradient, key_n.shape[1]), query, key, value, kept[2 * number], kept[2 * number + 1],
+                bucket.fold(gradient, kv_heads), query, key, value, bucket.fold(out_n, kv_heads), log_normaliser,
                 0.0, False, attn_mask=bucket.bias(query, ctx.rule.window), scale=ctx.rule.scaling,
             )  # fmt: skip
-            to_query[bucket.real_nodes] = bucket.unfold(of_query, query_n.shape[1])
+            to_query[bucket.real_nodes] = bucket.unfold(of_query, heads)
             for whole, part in ((to_key, of_key), (to_value, of_value)):
                 whole.index_add_(0, bucket.keys.reshape(-1), part.transpose(1, 2).reshape(-1, *whole.shape[1:]))
         return to_query, to_key, to_value, None, None

@@ -1,10 +1,10 @@
 """How much memory a process may still take, and how much a forest's pass takes: counted from shapes, before it runs.
 
 The count follows what autograd keeps for the backward pass of one decoder layer with low-rank adapters on its seven
-linear maps (the frozen weights themselves keep nothing): two residual states and their two normed forms, the output of
-attention, gate, its activation, up and their product, and the adapters' narrow states. Attention keeps what it gathered
-for each block, and the rule as numbers, as large as queries × keys. What a layer needs for a moment only is counted
-once, not for each layer. How far the count is from what was measured: docs/performance.md.
+linear maps (the frozen weights themselves keep nothing): two residual states and their two normed forms, queries, keys,
+values, the output of attention and its normalisers, gate and up. What a layer needs for a moment only is counted once,
+not for each layer: what attention gathers for its blocks, and the rule as numbers, as large as queries × keys. How far
+the count is from what was measured: docs/performance.md.
 
 It does not know other kinds of layers. Nor does it know the allocator: glibc leaves holes between blocks that are kept
 and those that are freed, and a run holds about twice what it uses. `SLACK`, measured, stands for that.
@@ -84,9 +84,9 @@ class Shape:
         head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return cls(
             config.hidden_size,
-            config.intermediate_size,
+            getattr(config, "intermediate_size", None) or 4 * config.hidden_size,  # GPT-2 leaves it out
             config.num_attention_heads,
-            config.num_key_value_heads,
+            getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
             head_width,
             config.vocab_size,
             itemsize,
@@ -96,10 +96,12 @@ class Shape:
         """Bytes of hidden states of so many nodes."""
         return nodes * self.width * self.itemsize
 
-    def kept(self, forest: Forest, rank: int) -> int:
+    def kept(self, forest: Forest) -> int:
         """Bytes that one adapted layer keeps of a forest until its backward pass."""
-        per_node = 4 * self.width + self.heads * self.head_width + 4 * self.inner + 7 * rank
-        return (len(forest) * per_node + self._attention(forest)) * self.itemsize
+        attention = (2 * self.heads + 2 * self.kv_heads) * self.head_width
+        per_node = 4 * self.width + attention + 2 * self.inner
+        queries = sum(_padded(len(block.queries)) for block in forest.blocks(BLOCK_TOKENS))
+        return (len(forest) * per_node + queries * self.heads) * self.itemsize
 
     def passing(self, forest: Forest) -> int:
         """Bytes that a layer holds at once while it runs forward, nothing kept: its states and gate, up and product, or
@@ -116,7 +118,11 @@ class Shape:
         """Numbers that attention gathers for a forest: queries, output and normalisers; keys and values; the rule."""
         queries = keys = rule = 0
         for block in forest.blocks(BLOCK_TOKENS):
-            here, seen = (-(-len(part) // _STEP) * _STEP for part in (block.queries, block.keys))
+            here, seen = _padded(len(block.queries)), _padded(len(block.keys))
             queries, keys, rule = queries + here, keys + seen, rule + here * seen
         per_query = self.heads * (2 * self.head_width + 1)
         return queries * per_query + keys * 2 * self.kv_heads * self.head_width + rule * self.heads // self.kv_heads
+
+
+def _padded(tokens: int) -> int:
+    return -(-tokens // _STEP) * _STEP

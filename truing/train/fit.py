@@ -31,24 +31,23 @@ _OPTIMISER = 3  # numbers for each trained one: its gradient and AdamW's two ave
 
 @dataclass(frozen=True)
 class Fit:
-    """What a run will use, and the predicted peak above what the process holds, in bytes."""
+    """What a run will use, and the predicted peak above what the process holds, in bytes (None: not predicted)."""
 
     microbatch_tokens: int
     lower_on_disk: bool
-    needed: int
+    needed: int | None
     available: int
 
 
 @dataclass(frozen=True)
 class Load:
     """What is to be trained: `order` holds each step's rows, each of `group` sequences of the forest; `layers` carry an
-    adapter of `rank`; `weights` and `trained` count the model's numbers and those that are trained."""
+    adapter; `weights` and `trained` count the model's numbers and those that are trained."""
 
     shape: Shape
     forest: Forest
     order: Sequence[Sequence[int]]
     group: int
-    rank: int
     layers: int
     weights: int
     trained: int
@@ -61,8 +60,7 @@ class Load:
             states = copies = 0
         passing = max(self.shape.passing(piece) for piece in self._largest(TOKENS_AT_ONCE))
         training = max(
-            self.layers * self.shape.kept(piece, self.rank) + self.shape.passing(piece)
-            for piece in self._largest(tokens)
+            self.layers * self.shape.kept(piece) + self.shape.passing(piece) for piece in self._largest(tokens)
         )
         fixed = _OPTIMISER * self.trained * self.shape.itemsize
         weights = self.weights * self.shape.itemsize
@@ -92,21 +90,27 @@ def load_of(
     forest: Forest,
     order: Sequence[Sequence[int]],
     group: int,
-    rank: int,
     first: int,
     parameters: Mapping[str, Parameter],
-) -> Load:
-    """The load of training a trunk's layers from `first` on."""
+) -> Load | None:
+    """The load of training a trunk's layers from `first` on; None where it cannot be told: on the padded path, which
+    pads by itself, and on a GPU, whose memory is another."""
+    if trunk.padded or trunk.device.type != "cpu":
+        return None
     shape = Shape.of(trunk.model.config, trunk.dtype.itemsize)
     weights = sum(parameter.numel() for parameter in trunk.model.parameters())
     trained = sum(parameter.numel() for parameter in parameters.values())
-    return Load(shape, forest, order, group, rank, len(trunk.layers) - first, weights, trained)
+    return Load(shape, forest, order, group, len(trunk.layers) - first, weights, trained)
 
 
-def begin(load: Load, kept: Checkpoints, asked_tokens: int) -> TrainStart:
+def begin(load: Load | None, kept: Checkpoints, asked_tokens: int) -> TrainStart:
     """Settle a run's micro-batches: those of its checkpoint where it has one and they fit, so that it ends in the bits
     of a run that was never killed. Raises `InputError` where the run cannot fit."""
-    found = fit(load, kept.microbatch_tokens or asked_tokens, may_use_disk=kept.path is not None)
+    tokens = kept.microbatch_tokens or asked_tokens
+    if load is None:
+        found = Fit(tokens, lower_on_disk=False, needed=None, available=available_bytes())
+    else:
+        found = fit(load, tokens, may_use_disk=kept.path is not None)
     kept.begin(found.microbatch_tokens)
     return TrainStart(
         done=kept.done,

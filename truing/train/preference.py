@@ -113,7 +113,7 @@ def train_preference(
     kept = Checkpoints(checkpoint, run, parameters, adamw, config.checkpoint_every)
     forest = build_forest(rows)
     order = [batch for _, _, batch in schedule(marks, config.epochs, config.batch_rows, seed)]
-    load = load_of(trunk, forest, order, 2, config.adapter.rank, first, parameters)
+    load = load_of(trunk, forest, order, 2, first, parameters)
     start = begin(load, kept, config.microbatch_tokens)
     yield start
     config = config.model_copy(update={"microbatch_tokens": start.microbatch_tokens})

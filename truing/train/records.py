@@ -9,7 +9,8 @@ class TrainStart(Record):
     `done` steps were taken before (0: it begins). `computed` says by which arithmetic: where there are several, the
     last bits of the result may differ from those of a run in one place. `microbatch_tokens` is what is used,
     `asked_tokens` what the configuration allows: less is used where memory asks for it. `needed_bytes` is the predicted
-    peak of what the process does not hold yet, `available_bytes` what it may take. `lower_on_disk`: the lower states
+    peak of what the process does not hold yet (None: not predicted, as for models on the padded path or on a GPU),
+    `available_bytes` what it may take. `lower_on_disk`: the lower states
     are kept in a file, for want of memory.
     """
 
@@ -17,7 +18,7 @@ class TrainStart(Record):
     computed: tuple[str, ...]
     microbatch_tokens: int
     asked_tokens: int
-    needed_bytes: int
+    needed_bytes: int | None
     available_bytes: int
     lower_on_disk: bool = False
 

@@ -15,6 +15,7 @@ from truing.core.errors import InputError
 from truing.core.protocols import Store
 from truing.core.records import Progress
 from truing.core.twins import together
+from truing.engine.adapters import adapter_files
 from truing.engine.score import lower_states
 from truing.engine.tree import Forest, TokenSequence
 from truing.engine.trunk import Trunk
@@ -43,7 +44,7 @@ def identity(
             "twins": [first[mark] for mark in twins],
             "config": config.model_dump(mode="json", exclude=_CHANGES_NOTHING),
             "seed": seed,
-            "start_from": None if start_from is None else digest_file(start_from / "adapter_model.safetensors"),
+            "start_from": None if start_from is None else [digest_file(file) for file in adapter_files(start_from)],
         }
     )
 

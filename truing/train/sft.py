@@ -77,7 +77,7 @@ def train_sft(
     kept = Checkpoints(checkpoint, run, parameters, adamw, config.checkpoint_every)
     forest = build_forest(rows)
     order = [batch for _, _, batch in schedule(marks, config.epochs, config.batch_rows, seed)]
-    load = load_of(trunk, forest, order, 1, config.adapter.rank, first, parameters)
+    load = load_of(trunk, forest, order, 1, first, parameters)
     start = begin(load, kept, config.microbatch_tokens)
     yield start
     config = config.model_copy(update={"microbatch_tokens": start.microbatch_tokens})
