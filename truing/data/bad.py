@@ -30,7 +30,11 @@ class BadFile:
     def add(self, bad: BadRow) -> None:
         """Write one row."""
         if self._file is None:
-            self._file = self._staging.open("w", encoding="utf-8")
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._staging.open("w", encoding="utf-8")
+            except OSError as error:
+                raise InputError(f"{self.path}: bad rows cannot be written there ({error.strerror})") from None
         head = {"file": str(bad.file), "line": bad.line, "reason": bad.reason}
         if isinstance(bad.raw, bytes):
             self._file.write(json.dumps({**head, **_content(bad.raw)}, ensure_ascii=True) + "\n")
@@ -43,7 +47,8 @@ class BadFile:
     def close(self) -> None:
         """Put the file in its place; a file of an earlier run makes room, even where there is no bad row now."""
         if self._file is None:
-            self.path.unlink(missing_ok=True)
+            if self.path.exists():
+                self.path.unlink()
             return
         self._file.close()
         self._staging.replace(self.path)

@@ -39,8 +39,7 @@ def feed_forward(module: Any, x: Tensor) -> Tensor:
     """The layer's own y, [..., width] → [..., width]."""
     gate, up = module.gate_proj(x), module.up_proj(x)
     if not torch.is_grad_enabled() or not gate.requires_grad:
-        result: Tensor = module.down_proj(module.act_fn(gate) * up)
-        return result
+        return module.down_proj(module.act_fn(gate) * up)  # type: ignore[no-any-return]
     product: Tensor = _Gated.apply(gate, up, module.act_fn)  # type: ignore[no-untyped-call]
     gate, up, address, size = gate.detach(), up.detach(), product.data_ptr(), product.numel()
 
@@ -53,8 +52,7 @@ def feed_forward(module: Any, x: Tensor) -> Tensor:
         return (module.act_fn(gate) * up).reshape(kept) if isinstance(kept, torch.Size) else kept
 
     with saved_tensors_hooks(keep, give):
-        result = module.down_proj(product)
-    return result
+        return module.down_proj(product)  # type: ignore[no-any-return]
 
 
 def keep_less(model: torch.nn.Module) -> None:
