@@ -50,12 +50,13 @@ class Ledger:
         self.index = index.Index(root, on_disk=os.access(root, os.W_OK))
 
     @classmethod
-    def open(cls, root: Path, create: bool = True) -> "Ledger":
+    def open(cls, root: Path | str, create: bool = True) -> "Ledger":
         """Open the ledger in a folder: to write, making it if there is none, or to read alone (`create` is False).
 
         Raises `InputError` where there is none to read, or where it cannot be written; `RunError` if a newer truing
         made it.
         """
+        root = Path(root)
         found = any((root / name).exists() for name in (migrate.FILE, index.NAME, "objects"))
         if not create and not found:
             raise InputError(f"{root}: there is no ledger here; run `truing demo`, or name another with --ledger")
