@@ -3,8 +3,8 @@
     python scripts/memory.py                 every setting, each in a process of its own (some minutes; Linux)
     python scripts/memory.py dpo 512 12 600  one: trainer, microbatch_tokens, upper layers, tokens a row
 
-Both columns are the peak that training adds to what the process holds once the model is loaded. Rows are random tokens
-behind a shared system prompt; two steps are taken, of about two micro-batches each.
+Both columns are the peak that training adds to what the process holds once the model is loaded, weights included. Rows
+are random tokens behind a shared system prompt; two steps are taken, of about two micro-batches each.
 """
 
 import json
@@ -87,7 +87,14 @@ def measure(trainer: str, tokens: int, layers: int, length: int) -> dict[str, in
     for _ in records:
         pass
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return {"predicted": start.needed_bytes, "measured": int(peak.split()[1]) * 1024 - before, "before": before}
+    assert start.needed_bytes is not None
+    # Loading read the weights already (a model is checked then), so they are no part of what was measured.
+    weights = sum(parameter.nbytes for parameter in trunk.model.parameters() if not parameter.requires_grad)
+    return {
+        "predicted": start.needed_bytes - weights,
+        "measured": int(peak.split()[1]) * 1024 - before,
+        "before": before,
+    }
 
 
 if __name__ == "__main__":
