@@ -21,7 +21,7 @@ from truing.engine.attention import BLOCK_TOKENS
 from truing.engine.logprob import TILE_BYTES
 from truing.engine.tree import Forest
 
-SLACK = 2.1
+SLACK = 2.5
 _STEP = 64  # attention pads a block's queries and keys to about a multiple of this
 _CGROUP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
