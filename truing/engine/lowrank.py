@@ -1,7 +1,7 @@
 """A linear layer with one low-rank adapter, as two large matrix products instead of one large and two thin ones.
 
 PEFT computes y = x Wᵀ + s (x Aᵀ) Bᵀ as written: for every layer two thin products, a scaling and a sum over all rows,
-each again in the backward pass. On a CPU they cost a fifth of a step, for a twentieth of its operations. With few ranks
+each again in the backward pass. On a CPU they cost a sixth of a step, for a twentieth of its operations. With few ranks
 the sum W' = W + s B A is far cheaper than that, so here y = x W'ᵀ, and
     ∂L/∂x = g W',   ∂L/∂A = s (g B)ᵀ x,   ∂L/∂B = s gᵀ (x Aᵀ).
 W' is made anew in each pass and never kept: only x is, as for any linear layer.
