@@ -27,6 +27,16 @@ class Judge(Protocol):
     def judge(self, prompt: Conversation, answer: str) -> Outcome: ...
 
 
+class Reward(Protocol):
+    """Scores answers, higher is better: one finite number for each (conversation, answer). An answer that was drawn is
+    scored by its tokens as drawn; one that was read from a file has text only. `version` changes whenever scores may.
+    """
+
+    version: str
+
+    def score(self, rows: Sequence[tuple[Conversation, Answer]]) -> list[float]: ...
+
+
 class Store(Protocol):
     """Content-keyed bytes that outlive a run (reference log-probabilities, lower activations, evaluation items)."""
 
