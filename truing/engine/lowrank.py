@@ -4,7 +4,8 @@ PEFT computes y = x Wᵀ + s (x Aᵀ) Bᵀ as written: for every layer two thin 
 each again in the backward pass. On a CPU they cost a sixth of a step, for a twentieth of its operations. With few ranks
 the sum W' = W + s B A is far cheaper than that, so here y = x W'ᵀ, and
     ∂L/∂x = g W',   ∂L/∂A = s (g B)ᵀ x,   ∂L/∂B = s gᵀ (x Aᵀ).
-W' is made anew in each pass and never kept: only x is, as for any linear layer.
+W' is made anew in each pass and never kept: only x is, as for any linear layer, and not even x where it carries `again`
+(see `norms.py`), a function that makes it anew.
 
 In 16 bits a small s B A would vanish in the sum, and for a few rows (generation) W' costs more than it saves: both take
 PEFT's own way.
@@ -23,14 +24,15 @@ _LEAST_ROWS = 128  # below, making W' costs more than the thin products
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
-        ctx.save_for_backward(x, weight, a, b)
-        ctx.scale = scale
+        ctx.scale, ctx.again = scale, getattr(x, "again", None)
+        ctx.save_for_backward(None if ctx.again else x, weight, a, b)
         return torch.nn.functional.linear(x, torch.addmm(weight, b, a, alpha=scale), bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:
         x, weight, a, b = ctx.saved_tensors
+        x = ctx.again() if x is None else x
         to_x = gradient @ torch.addmm(weight, b, a, alpha=ctx.scale) if ctx.needs_input_grad[0] else None
         rows_g, rows_x = gradient.reshape(-1, gradient.shape[-1]), x.reshape(-1, x.shape[-1])
         to_a = ((rows_g @ b).mul_(ctx.scale)).T @ rows_x

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from truing.core.digest import digest_file
 from truing.core.errors import InputError
-from truing.engine import attention, embedded, families, gated, padded
+from truing.engine import attention, embedded, families, gated, norms, padded
 from truing.engine.attention import AttentionPlan, TreeAttention
 from truing.engine.families import FAMILIES, Family
 from truing.engine.flex import FlexAttention
@@ -81,6 +81,7 @@ class Trunk:
             attention.register()
             model.config._attn_implementation = attention.NAME
             gated.keep_less(model)
+            norms.keep_less(model)
         model.config._name_or_path = name  # what PEFT writes into an adapter as its base
         model.name_or_path = name
         model.requires_grad_(False)
