@@ -9,7 +9,10 @@ from typing import Any
 
 
 def pairs(file: Path, count: int) -> list[dict[str, Any]]:
-    """The first `count` pairs whose contexts agree, whose answers differ and whose turns alternate."""
+    """The first `count` pairs whose contexts agree, whose answers differ and whose turns alternate; or those of a JSON
+    Lines file that holds them as messages."""
+    if file.suffix == ".jsonl":
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()[:count]]
     found: list[dict[str, Any]] = []
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         for line in lines:

@@ -24,7 +24,7 @@ from truing.engine.adapters import (
     use_adapter,
 )
 from truing.engine.chat import Chat
-from truing.engine.score import score_forest
+from truing.engine.score import batches, score_forest
 from truing.engine.tree import Forest, build_forest
 from truing.engine.trunk import Trunk
 from truing.losses.dpo import adjusted_margin, dpo_loss
@@ -100,6 +100,40 @@ class Worker:
         del rows
         return time.perf_counter() - started
 
+    def curve(self, upper_layers: int | None, training: int, every: int = 2) -> list[dict[str, float]]:
+        """Train on the first `training` pairs in steps of 8; every so many steps the seconds so far (all passes count),
+        and the share of the other pairs whose reference-adjusted margin is above 0 (measuring that is not counted)."""
+        held_out = build_forest([sequence for pair in self.pairs[training:] for sequence in pair])
+        points, spent, started = [], 0.0, time.perf_counter()
+        for record in train_preference(self.trunk, self.pairs[:training], self._reach(upper_layers), seed=0):
+            if not isinstance(record, TrainStep):
+                continue
+            spent += time.perf_counter() - started
+            if record.step % every == 0 or record.step == record.steps:
+                points.append({"step": record.step, "seconds": spent, "accuracy": self._accuracy(held_out)})
+            started = time.perf_counter()
+        remove_adapter(self.trunk, "policy")
+        return points
+
+    def curve_order(self, training: int) -> list[list[int]]:
+        """The rows of each step of a curve."""
+        return [rows for _, _, rows in schedule(range(training), 1, 8, seed=0)]
+
+    def _accuracy(self, forest: Forest) -> float:
+        parts = [[], []]
+        for side, name in enumerate(("policy", None)):
+            with torch.no_grad(), use_adapter(self.trunk, name):
+                for part in batches(forest, range(len(forest.paths) // 2), 2048, group=2):
+                    piece = forest.select([2 * pair + which for pair in part for which in (0, 1)])
+                    parts[side].append(score_forest(self.trunk, piece).sums())
+        policy, reference = (torch.cat(part) for part in parts)
+        margin = adjusted_margin(policy[0::2], policy[1::2], reference[0::2], reference[1::2])
+        return float((margin > 0).double().mean())
+
+    def _reach(self, upper_layers: int | None) -> PreferenceConfig:
+        adapter = AdapterConfig(upper_layers=upper_layers)
+        return PreferenceConfig(sft_weight=0.0, batch_rows=8, adapter=adapter)
+
     def rate(self) -> float:
         """The machine's matrix rate in operations a second: the median of nine float32 products of 2048³."""
         a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
@@ -163,5 +197,15 @@ def operations(trunk: Trunk, forest: Forest) -> tuple[float, float]:
 if __name__ == "__main__":
     model, file, count, adapter, threads = sys.argv[1:]
     it = Worker(model, file, int(count), adapter, int(threads))
-    calls = (it.tokens, it.check, it.order, it.reference, it.kept_step, it.rate, it.make_adapter)
+    calls = (
+        it.tokens,
+        it.check,
+        it.order,
+        it.reference,
+        it.kept_step,
+        it.rate,
+        it.make_adapter,
+        it.curve,
+        it.curve_order,
+    )
     serve({"ready": lambda: None, **{call.__name__: call for call in calls}})

@@ -1,10 +1,10 @@
 """How much memory a process may still take, and how much a forest's pass takes: counted from shapes, before it runs.
 
 The count follows what autograd keeps for the backward pass of one decoder layer with low-rank adapters on its seven
-linear maps (the frozen weights themselves keep nothing): two residual states and their two normed forms, queries, keys,
-values, the output of attention and its normalisers, gate and up. What a layer needs for a moment only is counted once,
-not for each layer: what attention gathers for its blocks, and the rule as numbers, as large as queries × keys. How far
-the count is from what was measured: docs/performance.md.
+linear maps (the frozen weights themselves keep nothing): two residual states, queries, keys, values, the output of
+attention and its normalisers, gate and up. What a layer needs for a moment only is counted once, not for each layer:
+what attention gathers for its blocks, and the rule as numbers, as large as queries × keys. How far the count is from
+what was measured: docs/performance.md.
 
 It does not know other kinds of layers. Nor does it know the allocator: glibc leaves holes between blocks that are kept
 and those that are freed, and a run holds about twice what it uses. `SLACK`, measured, stands for that.
@@ -99,7 +99,7 @@ class Shape:
     def kept(self, forest: Forest) -> int:
         """Bytes that one adapted layer keeps of a forest until its backward pass."""
         attention = (2 * self.heads + 2 * self.kv_heads) * self.head_width
-        per_node = 4 * self.width + attention + 2 * self.inner
+        per_node = 2 * self.width + attention + 2 * self.inner
         queries = sum(_padded(len(block.queries)) for block in forest.blocks(BLOCK_TOKENS))
         return (len(forest) * per_node + queries * self.heads) * self.itemsize
 

@@ -7,6 +7,7 @@ is not known here.
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 WRITING = ".writing-"  # how the name of an unfinished file begins
@@ -14,6 +15,11 @@ WRITING = ".writing-"  # how the name of an unfinished file begins
 
 def write_durably(path: Path, *parts: bytes) -> None:
     """Write beside the target, flush to the disk, and rename: readers see the old file or the new one."""
+    write_pieces_durably(path, parts)
+
+
+def write_pieces_durably(path: Path, parts: Iterable[bytes]) -> None:
+    """As `write_durably`, for what is made piece by piece while it is written."""
     staging = path.with_name(WRITING + secrets.token_hex(8))
     try:
         handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

@@ -7,20 +7,23 @@ objects/ab/abcd…/        the files of the step; the folder's name is the sha25
     .ledger/store.txt    the store's files that its step used; likewise
 """
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 
 from truing.core.digest import canonical_json, digest, digest_bytes, digest_file
 from truing.core.errors import RunError
 from truing.ledger.artifacts import Artifact, File, Made, Manifest
-from truing.ledger.disk import sync_file, sync_folder, write_durably
+from truing.ledger.disk import sync_file, sync_folder, write_durably, write_pieces_durably
 
 MANIFEST = "manifest.json"
 OWN = ".ledger"
+_LINES_AT_ONCE = 10_000
 MADE, ROWS, STORE = f"{OWN}/made.json", f"{OWN}/rows.jsonl", f"{OWN}/store.txt"
 UNKNOWN = "unknown"
 
@@ -91,10 +94,11 @@ def write_rows(folder: Path, rows: Iterable[tuple[str, str]]) -> str | None:
     return _write_list(folder / ROWS, (json.dumps(row) for row in rows))
 
 
-def read_rows(folder: Path, made: Made) -> list[tuple[str, str]]:
-    """(id, sha256) of an artifact's rows, in order. Raises `DamagedError` unless they are as they were written."""
+def read_rows(folder: Path, made: Made) -> Iterator[tuple[str, str]]:
+    """(id, sha256) of an artifact's rows, in order. Raises `DamagedError`, at once, unless they are as they were
+    written."""
     lines = read_list(folder / ROWS, made.rows)
-    return [(row_id, sha) for row_id, sha in map(json.loads, lines)]
+    return ((row_id, sha) for row_id, sha in map(json.loads, lines))
 
 
 def write_used(folder: Path, names: Iterable[str]) -> str | None:
@@ -105,7 +109,7 @@ def write_used(folder: Path, names: Iterable[str]) -> str | None:
 def read_used(folder: Path, made: Made) -> list[str] | None:
     """The store's files that an artifact's step used; None where that was not recorded. Raises `DamagedError` unless
     the list is as it was written."""
-    return None if made.store == UNKNOWN else read_list(folder / STORE, made.store)
+    return None if made.store == UNKNOWN else list(read_list(folder / STORE, made.store))
 
 
 def read_artifact(folder: Path) -> tuple[Artifact, Made]:
@@ -180,25 +184,47 @@ def _make_own(folder: Path) -> None:
 
 
 def _write_list(path: Path, lines: Iterable[str]) -> str | None:
-    content = "".join(line + "\n" for line in lines).encode()
-    if not content:
+    pieces = _pieces(lines)
+    first = next(pieces, None)
+    if first is None:
         return None
+    sha = hashlib.sha256()
+
+    def noted() -> Iterator[bytes]:
+        for piece in chain((first,), pieces):
+            sha.update(piece)
+            yield piece
+
     _make_own(path.parent.parent)
-    write_durably(path, content)
-    return digest_bytes(content)
+    write_pieces_durably(path, noted())
+    return sha.hexdigest()
 
 
-def read_list(path: Path, sha256: str | None) -> list[str]:
-    """The lines of a list; none where `sha256` is None. Raises `DamagedError` unless the file has that hash."""
+def _pieces(lines: Iterable[str]) -> Iterator[bytes]:
+    """The lines, many at a time: a list may be longer than memory."""
+    left = iter(lines)
+    while some := list(islice(left, _LINES_AT_ONCE)):
+        yield "".join(line + "\n" for line in some).encode()
+
+
+def read_list(path: Path, sha256: str | None) -> Iterator[str]:
+    """The lines of a list, one by one; none where `sha256` is None. Raises `DamagedError`, at once, unless the file has
+    that hash."""
     if sha256 is None:
-        return []
+        return iter(())
     try:
-        content = path.read_bytes()
+        found = digest_file(path)
     except OSError:
         raise DamagedError(f"the list {OWN}/{path.name} is missing or cannot be read") from None
-    if digest_bytes(content) != sha256:
+    if found != sha256:
         raise DamagedError(f"the list {OWN}/{path.name} was changed")
-    return content.decode().split("\n")[:-1]
+    return _lines(path)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield line.removesuffix("\n")
 
 
 def stamp(folder: Path) -> str | None:

@@ -9,8 +9,9 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
@@ -149,14 +150,10 @@ def rows_of(connection: sqlite3.Connection, artifact: str) -> list[tuple[str, st
     return [(row_id, sha) for row_id, sha in connection.execute(query, (artifact,))]
 
 
-def all_rows(connection: sqlite3.Connection) -> dict[str, list[tuple[str, str]]]:
-    """(id, sha256) of every artifact's rows, in order."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for artifact, row_id, sha in connection.execute(
-        "SELECT artifact, row_id, row_sha256 FROM rows ORDER BY artifact, place"
-    ):
-        found.setdefault(artifact, []).append((row_id, sha))
-    return found
+def holds(connection: sqlite3.Connection, artifact: str, rows: Iterable[tuple[str, str]]) -> bool:
+    """Whether these are the rows that the index has of an artifact, in this order."""
+    query = "SELECT row_id, row_sha256 FROM rows WHERE artifact = ? ORDER BY place"
+    return all(one == other for one, other in zip_longest(connection.execute(query, (artifact,)), rows))
 
 
 def artifacts_with_row(connection: sqlite3.Connection, reference: str) -> list[str]:
@@ -255,7 +252,7 @@ def _enter(connection: sqlite3.Connection, folder: Path, now: str) -> None:
     try:
         rows = read_rows(folder, made)
     except DamagedError:
-        rows = []
+        rows = iter(())
     _forget(connection, artifact.id)
     connection.execute("INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?)", (artifact.id, now, *entry(artifact, made)))
     values = ((artifact.id, place, row_id, sha) for place, (row_id, sha) in enumerate(rows))

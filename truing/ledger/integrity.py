@@ -9,7 +9,7 @@ from pathlib import Path
 from truing.core.digest import digest_file
 from truing.core.records import Record
 from truing.ledger import folders, index
-from truing.ledger.artifacts import Manifest
+from truing.ledger.artifacts import Made, Manifest
 from truing.ledger.disk import WRITING
 from truing.ledger.folders import DamagedError
 from truing.ledger.ledger import Ledger
@@ -55,7 +55,8 @@ def _check(folder: Path, there: dict[str, Path]) -> Iterator[str]:
         return
     for read in (folders.read_rows, folders.read_used):
         try:
-            read(folder, made)
+            for _ in read(folder, made) or ():
+                pass
         except (DamagedError, ValueError) as damage:
             yield str(damage)
 
@@ -80,19 +81,24 @@ def _check_index(ledger: Ledger, there: dict[str, Path]) -> Iterator[Problem]:
     advice = f"delete {index.NAME}, it is made anew"
     for line in ledger.index.ask(index.check):
         yield Problem(artifact="", what=f"the index is damaged ({line}); {advice}")
-    entries, held = ledger.index.ask(lambda connection: (index.entries(connection), index.all_rows(connection)))
+    entries = ledger.index.ask(index.entries)
     for identity in sorted(set(entries) - set(there)):
         yield Problem(artifact=identity, what="the index names it, but its folder is missing")
     for identity, folder in there.items():
         try:
             artifact, made = folders.read_artifact(folder)
-            rows = folders.read_rows(folder, made)
+            same = _same_rows(ledger, artifact.id, folder, made)
         except (DamagedError, ValueError):
             continue  # named already
         if entries.get(identity) != index.entry(artifact, made):
             yield Problem(artifact=identity, what=f"the index's record of it is not what its folder says; {advice}")
-        elif held.get(identity, []) != rows:
+        elif not same:
             yield Problem(artifact=identity, what=f"the index's rows of it are not what its folder says; {advice}")
+
+
+def _same_rows(ledger: Ledger, identity: str, folder: Path, made: Made) -> bool:
+    """Whether the index has an artifact's rows. Raises `DamagedError` where the folder's own list is damaged."""
+    return ledger.index.ask(lambda connection: index.holds(connection, identity, folders.read_rows(folder, made)))
 
 
 def _check_store(store: Path) -> Iterator[str]:
