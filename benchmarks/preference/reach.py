@@ -20,7 +20,7 @@ from typing import Any
 from run import HERE, PEERS, Process, environment, processor
 
 VERSION = "1.16.0"
-TRAINING, HELD_OUT = 320, 160
+TRAINING, HELD_OUT = 240, 80
 THRESHOLDS = (0.7, 0.8, 0.85, 0.9)
 
 

@@ -100,17 +100,21 @@ class Worker:
         del rows
         return time.perf_counter() - started
 
-    def curve(self, upper_layers: int | None, training: int, every: int = 2) -> list[dict[str, float]]:
+    def curve(self, upper_layers: int | None, training: int, every: int = 4) -> list[dict[str, float]]:
         """Train on the first `training` pairs in steps of 8; every so many steps the seconds so far (all passes count),
         and the share of the other pairs whose reference-adjusted margin is above 0 (measuring that is not counted)."""
         held_out = build_forest([sequence for pair in self.pairs[training:] for sequence in pair])
+        reference = self._sums(held_out, None)
         points, spent, started = [], 0.0, time.perf_counter()
         for record in train_preference(self.trunk, self.pairs[:training], self._reach(upper_layers), seed=0):
             if not isinstance(record, TrainStep):
                 continue
             spent += time.perf_counter() - started
             if record.step % every == 0 or record.step == record.steps:
-                points.append({"step": record.step, "seconds": spent, "accuracy": self._accuracy(held_out)})
+                policy = self._sums(held_out, "policy")
+                margin = adjusted_margin(policy[0::2], policy[1::2], reference[0::2], reference[1::2])
+                accuracy = float((margin > 0).double().mean())
+                points.append({"step": record.step, "seconds": spent, "accuracy": accuracy})
             started = time.perf_counter()
         remove_adapter(self.trunk, "policy")
         return points
@@ -119,16 +123,14 @@ class Worker:
         """The rows of each step of a curve."""
         return [rows for _, _, rows in schedule(range(training), 1, 8, seed=0)]
 
-    def _accuracy(self, forest: Forest) -> float:
-        parts = [[], []]
-        for side, name in enumerate(("policy", None)):
-            with torch.no_grad(), use_adapter(self.trunk, name):
-                for part in batches(forest, range(len(forest.paths) // 2), 2048, group=2):
-                    piece = forest.select([2 * pair + which for pair in part for which in (0, 1)])
-                    parts[side].append(score_forest(self.trunk, piece).sums())
-        policy, reference = (torch.cat(part) for part in parts)
-        margin = adjusted_margin(policy[0::2], policy[1::2], reference[0::2], reference[1::2])
-        return float((margin > 0).double().mean())
+    def _sums(self, forest: Forest, adapter: str | None) -> torch.Tensor:
+        """Each sequence's log-probability."""
+        sums = []
+        with torch.no_grad(), use_adapter(self.trunk, adapter):
+            for part in batches(forest, range(len(forest.paths) // 2), 2048, group=2):
+                piece = forest.select([2 * pair + side for pair in part for side in (0, 1)])
+                sums.append(score_forest(self.trunk, piece).sums())
+        return torch.cat(sums)
 
     def _reach(self, upper_layers: int | None) -> PreferenceConfig:
         adapter = AdapterConfig(upper_layers=upper_layers)

@@ -112,25 +112,13 @@ class _Bucket:
     real_places: Tensor
     real_nodes: Tensor
     biases: dict[tuple[int, torch.dtype, int | None], Tensor] = field(default_factory=dict, init=False)
+    places: dict[tuple[int, int], "_Places"] = field(default_factory=dict, init=False)
 
-    def gather(self, query_n: Tensor, key_n: Tensor, value_n: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[N, H, D] and [N, H_kv, D] twice → folded queries, keys and values [G, H_kv, K, D]."""
-        picked = _gather(query_n, self.queries).reshape(len(self.queries), key_n.shape[1], -1, query_n.shape[2])
-        return picked, _gather(key_n, self.keys), _gather(value_n, self.keys)
-
-    def fold(self, nodes_n: Tensor, kv_heads: int) -> Tensor:
-        """[N, H, D] → folded rows, 0 at padded queries."""
-        groups, queries = self.queries.shape
-        flat = nodes_n.new_zeros(groups * queries, *nodes_n.shape[1:])
-        flat[self.real_places] = nodes_n[self.real_nodes]
-        by_head = flat.reshape(groups, queries, *nodes_n.shape[1:]).transpose(1, 2)
-        return by_head.reshape(groups, kv_heads, -1, nodes_n.shape[2])
-
-    def unfold(self, folded: Tensor, heads: int) -> Tensor:
-        """Folded rows → [real nodes, H, D], in the order of `real_nodes`."""
-        groups, queries = self.queries.shape
-        by_node = folded.reshape(groups, heads, queries, -1).transpose(1, 2)
-        return by_node.reshape(groups * queries, heads, -1).index_select(0, self.real_places)
+    def rows(self, nodes: int, heads: int, kv_heads: int) -> "_Places":
+        """Where folded rows stand in [nodes · heads, D] tensors; made once for all layers."""
+        if (heads, kv_heads) not in self.places:
+            self.places[heads, kv_heads] = _Places.of(self, nodes, heads, kv_heads)
+        return self.places[heads, kv_heads]
 
     def within(self, window: int | None) -> Tensor:
         """The mask of a layer that sees only so many tokens back, or all of them."""
@@ -146,6 +134,53 @@ class _Bucket:
             mask = self.within(window).repeat(1, repeat, 1).unsqueeze(1)
             self.biases[key] = torch.zeros(mask.shape, dtype=folded.dtype).masked_fill_(~mask, -torch.inf)
         return self.biases[key]
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where a bucket's folded rows stand, so that gathering or scattering goes over the numbers once.
+
+    Its queries [G · H · Q] are rows of [N · H, D] tensors, its keys [G · H_kv · K] rows of [N · H_kv, D] tensors. A
+    padded query reads node 0 (`read`) and writes to a row behind the last (`write`); `padded` says which these are.
+    """
+
+    shape: tuple[int, int, int]
+    read: Tensor
+    write: Tensor
+    padded: Tensor
+    keys: Tensor
+    key_shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, bucket: _Bucket, nodes: int, heads: int, kv_heads: int) -> "_Places":
+        """For a forest of so many nodes."""
+        groups, queries = bucket.queries.shape
+        head, kv_head = torch.arange(heads)[None, :, None], torch.arange(kv_heads)[None, :, None]
+        real = torch.zeros(groups * queries, dtype=torch.bool)
+        real[bucket.real_places] = True
+        real = real.view(groups, 1, queries).expand(-1, heads, -1).reshape(-1)
+        read = (bucket.queries[:, None, :] * heads + head).reshape(-1)
+        return cls(
+            shape=(groups, kv_heads, heads // kv_heads * queries),
+            read=read,
+            write=torch.where(real, read, nodes * heads),
+            padded=torch.nonzero(~real)[:, 0],
+            keys=(bucket.keys[:, None, :] * kv_heads + kv_head).reshape(-1),
+            key_shape=(groups, kv_heads, bucket.keys.shape[1]),
+        )
+
+    def queries_of(self, rows: Tensor) -> Tensor:
+        """[N · H, D] → folded queries [G, H_kv, H/H_kv · Q, D]."""
+        return rows.index_select(0, self.read).view(*self.shape, rows.shape[1])
+
+    def keys_of(self, rows: Tensor) -> Tensor:
+        """[N · H_kv, D] → [G, H_kv, K, D]."""
+        return rows.index_select(0, self.keys).view(*self.key_shape, rows.shape[1])
+
+    def real_of(self, rows: Tensor) -> Tensor:
+        """As `queries_of`, 0 at padded queries."""
+        picked = rows.index_select(0, self.read).index_fill_(0, self.padded, 0)
+        return picked.view(*self.shape, rows.shape[1])
 
 
 @dataclass
@@ -203,15 +238,20 @@ class _BlockAttention(torch.autograd.Function):
     def forward(
         ctx: Any, query_n: Tensor, key_n: Tensor, value_n: Tensor, buckets: list[_Bucket], rule: LayerRule
     ) -> Tensor:
-        out_n = torch.empty_like(query_n)
+        nodes, heads, width = query_n.shape
+        query_r, key_r, value_r = (tensor.view(-1, width) for tensor in (query_n, key_n, value_n))
+        out_r = query_r.new_empty(nodes * heads + 1, width)
         normalisers = []
         for bucket in buckets:
-            query, key, value = bucket.gather(query_n, key_n, value_n)
+            at = bucket.rows(nodes, heads, key_n.shape[1])
+            query = at.queries_of(query_r)
             out, log_normaliser = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                query, key, value, attn_mask=bucket.bias(query, rule.window), scale=rule.scaling
-            )
-            out_n[bucket.real_nodes] = bucket.unfold(out, query_n.shape[1])
+                query, at.keys_of(key_r), at.keys_of(value_r),
+                attn_mask=bucket.bias(query, rule.window), scale=rule.scaling,
+            )  # fmt: skip
+            out_r.index_copy_(0, at.write, out.reshape(-1, width))
             normalisers.append(log_normaliser)
+        out_n = out_r[:-1].view(nodes, heads, width)
         ctx.save_for_backward(query_n, key_n, value_n, out_n, *normalisers)
         ctx.buckets, ctx.rule = buckets, rule
         return out_n
@@ -220,18 +260,22 @@ class _BlockAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         query_n, key_n, value_n, out_n, *normalisers = ctx.saved_tensors
-        heads, kv_heads = query_n.shape[1], key_n.shape[1]
-        to_query, to_key, to_value = torch.empty_like(query_n), torch.zeros_like(key_n), torch.zeros_like(value_n)
+        nodes, heads, width = query_n.shape
+        query_r, key_r, value_r, out_r = (tensor.view(-1, width) for tensor in (query_n, key_n, value_n, out_n))
+        gradient_r = gradient.reshape(-1, width)
+        to_query = query_r.new_empty(nodes * heads + 1, width)
+        to_key, to_value = torch.zeros_like(key_r), torch.zeros_like(value_r)
         for bucket, log_normaliser in zip(ctx.buckets, normalisers, strict=True):
-            query, key, value = bucket.gather(query_n, key_n, value_n)
+            at = bucket.rows(nodes, heads, key_n.shape[1])
+            query = at.queries_of(query_r)
             of_query, of_key, of_value = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                bucket.fold(gradient, kv_heads), query, key, value, bucket.fold(out_n, kv_heads), log_normaliser,
-                0.0, False, attn_mask=bucket.bias(query, ctx.rule.window), scale=ctx.rule.scaling,
+                at.real_of(gradient_r), query, at.keys_of(key_r), at.keys_of(value_r), at.real_of(out_r),
+                log_normaliser, 0.0, False, attn_mask=bucket.bias(query, ctx.rule.window), scale=ctx.rule.scaling,
             )  # fmt: skip
-            to_query[bucket.real_nodes] = bucket.unfold(of_query, heads)
-            for whole, part in ((to_key, of_key), (to_value, of_value)):
-                whole.index_add_(0, bucket.keys.reshape(-1), part.transpose(1, 2).reshape(-1, *whole.shape[1:]))
-        return to_query, to_key, to_value, None, None
+            to_query.index_copy_(0, at.write, of_query.reshape(-1, width))
+            to_key.index_add_(0, at.keys, of_key.reshape(-1, width))
+            to_value.index_add_(0, at.keys, of_value.reshape(-1, width))
+        return to_query[:-1].view_as(query_n), to_key.view_as(key_n), to_value.view_as(value_n), None, None
 
 
 def _gather(tensor_n: Tensor, nodes: Tensor) -> Tensor:
