@@ -77,7 +77,7 @@ class _Sample(NamedTuple):
 
     mean: float
     variance: float
-    count: int
+    size: int
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "_Sample":
@@ -87,7 +87,7 @@ class _Sample(NamedTuple):
 
     def scaled(self, factor: float, shift: float = 0.0) -> "_Sample":
         """Of the values times a factor, and then shifted."""
-        return _Sample(self.mean * factor + shift, self.variance * factor**2, self.count)
+        return _Sample(self.mean * factor + shift, self.variance * factor**2, self.size)
 
 
 class _Block(NamedTuple):
@@ -215,12 +215,12 @@ def _above(high: _Sample, low: _Sample) -> float:
     from scipy.special import stdtr
 
     difference = high.mean - low.mean
-    errors = [(side.variance / side.count, side.count - 1) for side in (high, low)]
+    errors = [(side.variance / side.size, side.size - 1) for side in (high, low)]
     total = sum(error for error, _ in errors)
     rounding = 1e-9 * max(abs(high.mean), abs(low.mean))
     if total <= rounding**2:
         return 0.0 if difference > rounding else 1.0
-    freedom = total**2 / sum(error**2 / count for error, count in errors if count)
+    freedom = total**2 / sum(error**2 / degrees for error, degrees in errors if degrees)
     return float(stdtr(freedom, -difference / math.sqrt(total)))
 
 
