@@ -30,7 +30,11 @@ _FILES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz")
 def sample(
     context: typer.Context,
     prompts: Annotated[
-        str, typer.Argument(help="A prompt, or a file of prompts, probes or comparisons (JSON Lines, CSV, Parquet …).")
+        str,
+        typer.Argument(
+            help="A prompt, or a file of prompts, probes or comparisons (JSON Lines, CSV, Parquet …); the same prompt "
+            "twice is one."
+        ),
     ],
     reward: Annotated[
         str,
