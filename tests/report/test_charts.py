@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.report.test_page import items, step
+from truing.core.watch import Iteration
 from truing.evals.compare import MetricComparison, Side, compare
 from truing.evals.run import METRICS
-from truing.report.charts import before_after, training_curve
+from truing.report.charts import before_after, over_optimisation, training_curve, watched_signals
 
 CURVES = {
     "sft": [step(number) for number in range(1, 9)],
@@ -26,7 +27,14 @@ def results(**changes: Any) -> list[MetricComparison]:
 
 
 NOTHING = Side(mean=None, low=-math.inf, high=math.inf, unknown=9, cut=0)
+RUN = [
+    Iteration(step=n, proxy=n, gold=None if n % 2 else 5 * n - n * n, kl=n - 0.5, distinct=0.9, end=1, length=20)
+    for n in range(8)
+]
 SVGS = {
+    "over-optimisation": over_optimisation(RUN),
+    "no run": over_optimisation([]),
+    "signals": watched_signals(RUN, alarms=[4]),
     **{f"curve of {name}": training_curve(steps, name) for name, steps in CURVES.items()},
     "comparison": before_after(results()),
     "no shares": before_after([result for result in results() if result.unit == "nats"]),
@@ -74,3 +82,16 @@ def test_a_curve_has_a_point_a_step_and_a_gap_where_a_value_is_unknown() -> None
 
 def test_the_same_numbers_draw_the_same_bytes() -> None:
     assert training_curve(CURVES["sft"], "x") == training_curve(CURVES["sft"], "x")
+
+
+def test_gold_has_a_point_only_where_it_was_measured_and_a_negative_estimate_of_kl_is_at_0() -> None:
+    marks = {
+        name: SVGS["over-optimisation"].count(f'style="fill: var(--{name}); stroke') for name in ("first", "second")
+    }
+    assert marks["first"] - marks["second"] == 4
+    assert over_optimisation([RUN[0]]) == over_optimisation([RUN[0].model_copy(update={"kl": 0.0})])
+
+
+def test_an_alarm_is_a_line_in_every_panel() -> None:
+    assert SVGS["signals"].count("stroke: var(--first)") == 4
+    assert watched_signals(RUN).count("stroke: var(--first)") == 0

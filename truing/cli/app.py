@@ -20,6 +20,7 @@ from truing.cli.evaluate import evaluate
 from truing.cli.gc import gc
 from truing.cli.ls import ls
 from truing.cli.run import run
+from truing.cli.sample import sample
 from truing.cli.show import show
 from truing.cli.trace import trace
 from truing.cli.train import train
@@ -69,6 +70,7 @@ app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(gate)
 app.command()(chat)
+app.command()(sample)
 app.command()(ls)
 app.command()(show)
 app.command()(trace)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -78,22 +79,29 @@ def _systems(
 ) -> "dict[str, LocalSystem]":
     """The bare model as `base`, and the adapter under the name that it was asked for by."""
     from truing.engine.adapters import load_adapter
-    from truing.ledger.ledger import Ledger
     from truing.loops.context import Context
     from truing.providers.local import LocalSystem
 
     opened = Context(context.obj.ledger, model)
     if adapter is None:
         return {"base": LocalSystem(opened.trunk, system_prompt=system_prompt)}
+    folder = adapter_folder(context, adapter)
+    trunk = opened.trunk
+    load_adapter(trunk, folder, "chat")
+    base, tuned = (LocalSystem(trunk, name, system_prompt=system_prompt) for name in (None, "chat"))
+    return {"base": base, f"{adapter} (adapter)" if adapter == "base" else adapter: tuned}
+
+
+def adapter_folder(context: typer.Context, adapter: str) -> Path:
+    """The folder of an adapter in the ledger. Raises `InputError` where it is none."""
+    from truing.ledger.ledger import Ledger
+
     ledger = Ledger.open(context.obj.ledger, create=False)
     found = ledger.get(adapter)
     if found.kind != "adapter":
         what = f"{adapter!r} is of the kind {found.kind!r}"
         raise InputError(f"{what}; it must be an adapter: `truing ls --kind adapter` lists those")
-    trunk = opened.trunk
-    load_adapter(trunk, ledger.folder(found), "chat")
-    base, tuned = (LocalSystem(trunk, name, system_prompt=system_prompt) for name in (None, "chat"))
-    return {"base": base, f"{adapter} (adapter)" if adapter == "base" else adapter: tuned}
+    return ledger.folder(found)
 
 
 def _read(console: Console) -> str:

@@ -13,6 +13,7 @@ from xml.sax.saxutils import quoteattr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from truing.core.watch import Iteration
     from truing.evals.compare import MetricComparison
     from truing.train.records import TrainStep
 
@@ -56,6 +57,36 @@ def before_after(results: "Sequence[MetricComparison]") -> str:
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axis.grid(axis="x", color=_SOFT, linewidth=0.5)
     return _svg(figure, "Before and after, with 95% intervals")
+
+
+def over_optimisation(points: "Sequence[Iteration]") -> str:
+    """Proxy and gold reward against √KL: where gold turns while proxy climbs, the policy hacks its reward (Gao et al.
+    2022, arXiv 2210.10760). Points are drawn in the run's order; a gold reward that was not measured is left out."""
+    figure, (axis,) = _figure(1, height=2.8)
+    gold = [point for point in points if point.gold is not None]
+    for name, drawn, colour in (("proxy", points, _FIRST), ("gold", gold, _SECOND)):
+        distances = [math.sqrt(max(0.0, point.kl)) for point in drawn]  # an estimate of KL may fall below 0
+        values = [_known(getattr(point, name)) for point in drawn]
+        axis.plot(distances, values, color=colour, linewidth=1.2, marker="o", markersize=3)
+        if drawn:
+            axis.annotate(name, (distances[-1], values[-1]), xytext=(5, 0), textcoords="offset points", color=colour)
+    axis.set_xlabel("√KL (√nats an answer)", fontsize=8)
+    axis.set_title("reward", fontsize=9, color=_INK, loc="left")
+    return _svg(figure, "Proxy and gold reward against the distance from the reference")
+
+
+def watched_signals(points: "Sequence[Iteration]", alarms: Sequence[int] = ()) -> str:
+    """KL, distinct-n, the share of answers that end, and their length over a run's steps; `alarms` are steps at which a
+    vertical line is drawn."""
+    panels = {"KL (nats)": "kl", "distinct-n": "distinct", "answers that end": "end", "length (tokens)": "length"}
+    figure, axes = _figure(len(panels), height=2.3)
+    for axis, (title, name) in zip(axes, panels.items(), strict=True):
+        axis.plot([point.step for point in points], [getattr(point, name) for point in points], color=_SECOND)
+        for step in alarms:
+            axis.axvline(step, color=_FIRST, linewidth=1)
+        axis.set_title(title, fontsize=9, color=_INK, loc="left")
+        axis.set_xlabel("step", fontsize=8)
+    return _svg(figure, "Signals of a run, step by step")
 
 
 def _figure(panels: int, height: float):  # type: ignore[no-untyped-def]
