@@ -41,7 +41,7 @@ HELD_OUT = 300
 FOLDS = 5
 LAYERS = (4, 8, 12, 16, 20, 24, 28, 30)
 PLACES = ("end", "mean", "max")
-PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 Matrix = Any  # [pairs, features], dense or sparse
 
 

@@ -21,6 +21,7 @@ from truing.engine.tree import TokenSequence, build_forest
 from truing.engine.trunk import Trunk
 from truing.losses.bradley_terry import tie_loss
 from truing.train import fit as fitting
+from truing.train import reward
 from truing.train.optimise import OptimiserConfig
 from truing.train.records import RewardStep, TrainStart
 from truing.train.reward import Judged, RewardConfig, member_seed, train_reward
@@ -100,7 +101,7 @@ def test_it_learns_which_answer_is_better_and_says_so_of_prompts_that_it_never_s
 def test_from_shuffled_labels_it_learns_nothing_about_others() -> None:
     """Negative control: where a coin chose the winners, held-out accuracy is chance; with the true ones it is not."""
     random = np.random.default_rng(0)
-    words = random.integers(30, 50, (200, 2))
+    words = random.integers(30, 50, (200, 2)).tolist()
     truth = [pair(row, max(one, other), min(one, other)) for row, (one, other) in enumerate(words) if one != other]
     coin = [Judged(p.rejected, p.chosen) if random.random() < 0.5 else p for p in truth]
     config = changed(epochs=4, batch_rows=16)
@@ -136,7 +137,7 @@ def test_the_first_step_is_that_of_plain_transformers_on_padded_rows() -> None:
         return loss
 
     search.step(closure)
-    asked = torch.tensor([0.6 * (one.strength or 0) / 3 for one in pairs]) + 0.3
+    asked = torch.tensor([0.6 * (one.strength or 0) / 3 + 0.3 for one in pairs], dtype=torch.float64)
     won = torch.nn.functional.softplus(-(chosen - rejected - asked + by_length.detach() * longer))
     losses = torch.where(decided, won, tie_loss(chosen, rejected, 0.3)) + 0.05 * (chosen + rejected) ** 2
     losses.mean().backward()
@@ -177,8 +178,8 @@ def test_ties_bring_rewards_together_and_their_order_says_nothing() -> None:
 
 
 def test_a_stronger_preference_asks_for_a_wider_margin() -> None:
-    plain = Run(changed(head_scale=0.0), PAIRS).done()
-    strong = Run(changed(head_scale=0.0, margin=2.0), [pair(row, strength=3) for row in range(10)]).done()
+    plain = Run(changed(head_scale=0.0, epochs=15), PAIRS).done()
+    strong = Run(changed(head_scale=0.0, epochs=15, margin=2.0), [pair(row, strength=3) for row in range(10)]).done()
     assert strong.steps[0].loss == pytest.approx(math.log1p(math.exp(2.0)))
     assert strong.steps[-1].margin > plain.steps[-1].margin
 
@@ -192,6 +193,18 @@ def by_length(rows: int) -> list[Judged]:
         chosen, rejected = (short, long) if row % 4 == 0 else (long, short)
         pairs.append(Judged(TokenSequence(chosen, 4), TokenSequence(rejected, 4)))
     return pairs
+
+
+def test_at_equal_rewards_a_removed_length_has_no_gradient() -> None:
+    """Σ ∂L/∂r · |y| = −Σ σ(−b d) d over the pairs' differences of length d is 0 at the fitted b, and not without it."""
+    pairs = by_length(24)
+    longer = torch.tensor([len(one.chosen.ids) - len(one.rejected.ids) for one in pairs], dtype=torch.float64)
+    gradients = [
+        (torch.sigmoid(-reward._offsets(pairs, changed(remove_length=remove))) * longer).sum().item()
+        for remove in (True, False)
+    ]
+    assert gradients[0] == pytest.approx(0, abs=1e-9)
+    assert gradients[1] > 10
 
 
 def test_with_length_removed_a_reward_does_not_learn_that_longer_is_better() -> None:

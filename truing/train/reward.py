@@ -6,10 +6,10 @@ The two answers of a pair share their prompt as one token tree, and the output l
 
 m is the pair's margin (by how strongly it was preferred), c the centring weight; ties have Rao and Kupper's likelihood,
 whose threshold η is then part of every m. With `remove_length`, w is the maximum-likelihood weight of answer length
-(tokens) alone, found before training, held fixed, and dropped from the reward: at the start Σ ∂L/∂r · |y| is 0, so that
-no step is won by length, and the head learns what length does not say already (the two-headed idea of Chen et al. 2024,
-arXiv:2402.07319, with the second head solved for). It takes out what is linear in length, and no more. Losses:
-`losses/bradley_terry.py`.
+(tokens) alone, found before training, held fixed, and dropped from the reward. While rewards are equal and m is 0,
+Σ ∂L/∂r · |y| is then 0: length wins nothing, and the head learns what length does not say already (the two heads of
+Chen et al. 2024, arXiv:2402.07319, with the second one solved for). It takes out what is linear in length, and no more.
+Losses: `losses/bradley_terry.py`.
 
 Only differences of rewards are learned; at the end the head's bias is set so that rewards have a mean of 0 over the
 training answers. Knows nothing of ledgers or evaluation; ensembles are several runs with other seeds.
