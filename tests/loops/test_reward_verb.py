@@ -124,7 +124,7 @@ def test_killed_within_either_member_it_ends_with_the_files_of_a_run_that_was_no
         json.dumps(values(tiny_folder, members=2)),
     ]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800, check=False)
     assert done.stdout.splitlines() == ["0 3 True", "1 1 True"], done.stderr
     assert run("killed", tiny_folder, members=2).id == whole.id
 
