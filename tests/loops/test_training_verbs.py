@@ -119,7 +119,7 @@ def test_another_seed_gives_another_adapter(tiny_folder: Path) -> None:
 def test_a_line_cut_short_by_a_kill_costs_no_other_line(tmp_path: Path) -> None:
     written = [json.dumps({"step": number, "loss": number / 2, "tokens_per_second": None}) for number in (1, 2, 3)]
     (tmp_path / "written").write_text("\n".join(["", *written, '{"step": 4, "lo', "", written[2], ""]))
-    assert training._write_curve(tmp_path / "written", tmp_path / "curve") == json.loads(written[2])
+    assert training.write_curve(tmp_path / "written", tmp_path / "curve") == json.loads(written[2])
     assert (tmp_path / "curve").read_text().splitlines() == written
 
 

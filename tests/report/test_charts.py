@@ -7,11 +7,19 @@ from typing import Any
 
 import pytest
 
+from tests.evals.test_reward import pairs
 from tests.report.test_page import items, step
 from truing.core.watch import Iteration
 from truing.evals.compare import MetricComparison, Side, compare
+from truing.evals.reward import report
 from truing.evals.run import METRICS
-from truing.report.charts import before_after, over_optimisation, training_curve, watched_signals
+from truing.report.charts import (
+    before_after,
+    over_optimisation,
+    reliability_chart,
+    training_curve,
+    watched_signals,
+)
 
 CURVES = {
     "sft": [step(number) for number in range(1, 9)],
@@ -39,6 +47,7 @@ SVGS = {
     "comparison": before_after(results()),
     "no shares": before_after([result for result in results() if result.unit == "nats"]),
     "unknown": before_after(results(baseline=NOTHING)),
+    "reliability": reliability_chart(report(pairs([2.0, 1.0, -1.0, 0.1])).bins),
 }
 
 

@@ -54,7 +54,7 @@ def train(trunk: Trunk, trainer: str, folder: Path, start_from: Path) -> None:
     (folder / "out").mkdir()
     context: Any = SimpleNamespace(trunk=trunk, ledger=ledger)
     step = Step(trainer, "key", 3, {}, folder / "out", context)
-    options: dict[str, Any] = {"seed": 3, "name": training.POLICY, **training._keeping(step)}
+    options: dict[str, Any] = {"seed": 3, "name": training.POLICY, **training.keeping(step)}
     if trainer == "sft":
         records = train_sft(trunk, [chosen for chosen, _ in PAIRS], SFTConfig(epochs=1, **SETTINGS), **options)
     else:

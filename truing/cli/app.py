@@ -19,6 +19,7 @@ from truing.cli.diff import diff
 from truing.cli.evaluate import evaluate
 from truing.cli.gc import gc
 from truing.cli.ls import ls
+from truing.cli.reward import reward
 from truing.cli.run import run
 from truing.cli.sample import sample
 from truing.cli.show import show
@@ -66,6 +67,7 @@ app.command()(demo)
 app.command()(run)
 app.add_typer(data)
 app.add_typer(train)
+app.add_typer(reward)
 app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(gate)

@@ -1,4 +1,4 @@
-"""`truing train sft|preference`: one training step on comparisons, without writing a recipe."""
+"""`truing train sft|preference|reward`: one training step on comparisons, without writing a recipe."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from truing.cli.reward import show
 from truing.cli.run import Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
 
-train = typer.Typer(name="train", help="Train an adapter: sft, preference.", no_args_is_help=True)
+train = typer.Typer(
+    name="train", help="Train an adapter: sft, preference; or a reward model: reward.", no_args_is_help=True
+)
 Data = Annotated[
     str, typer.Argument(help="A JSON Lines file of comparisons, `starter`, or `ledger:NAME` of an import.")
 ]
@@ -56,6 +59,24 @@ def preference(
     _train(context, data, model, seed, changes, as_json, steps)
 
 
+@train.command()
+def reward(
+    context: typer.Context,
+    data: Data,
+    model: Model = "smollm2-135m",
+    held_out: Annotated[float, typer.Option(help="Rows to report on: a share, or from 1 on their number.")] = 0.1,
+    seed: Seed = 0,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """A reward model from the pairs, and its report on rows that it did not see.
+
+    Example: truing train reward comparisons.jsonl --set reward.epochs=2
+    """
+    steps = {"reward": {"verb": "reward", "data": "comparisons"}}
+    _train(context, data, model, seed, changes, as_json, steps, held_out)
+
+
 def _train(
     context: typer.Context,
     data: str,
@@ -64,12 +85,15 @@ def _train(
     changes: list[str] | None,
     as_json: bool,
     steps: dict[str, Any],
+    held_out: float | None = None,
 ) -> None:
     from truing.loops.recipe import LEDGER
     from truing.starter import STARTER
 
     # The starter's probes are held out from its own rows; other rows have probes of their own, in a recipe.
-    dataset = {"verb": "dataset", "probes": STARTER if data == STARTER else ""}
+    dataset: dict[str, Any] = {"verb": "dataset", "probes": STARTER if data == STARTER else ""}
+    if held_out is not None:
+        dataset["held_out"] = held_out
     dataset["imported" if data.startswith(LEDGER) else "source"] = data
     values = {"name": "train", "model": {"name": model}, "seed": seed, "comparisons": dataset, **steps}
     recipe, prepared = prepare(apply_overrides(values, changes or []), "train", context.obj.ledger)
@@ -78,8 +102,15 @@ def _train(
         typer.echo(json.dumps(as_plain(finished)))
         return
     last = list(finished.values())[-1].artifact
-    typer.echo(f"adapter {last.short} in {relative(prepared.ledger.folder(last))}")
-    typer.echo(f"try it: truing chat {last.name}")
+    folder = prepared.ledger.folder(last)
+    typer.echo(f"{last.kind} {last.short} in {relative(folder)}")
+    if last.kind == "reward":
+        from truing.evals.reward import RewardReport
+
+        show(RewardReport.model_validate_json((folder / "report.json").read_text("utf-8")), Console())
+        typer.echo(f"use it: truing reward score FILE --reward ledger:{last.name}")
+    else:
+        typer.echo(f"try it: truing chat {last.name}")
 
 
 def relative(path: Path) -> Path:

@@ -133,6 +133,8 @@ def remove_adapter(trunk: Trunk, name: str) -> None:
         trunk.model = trunk.peft.unload()
         trunk.peft = None
     else:
+        if trunk.peft.active_adapter == name:  # PEFT would choose another by itself, and warn
+            trunk.peft.set_adapter(next(other for other in trunk.peft.peft_config if other != name))
         trunk.peft.delete_adapter(name)
     trunk.model.requires_grad_(False)
 

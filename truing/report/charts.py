@@ -13,6 +13,7 @@ from xml.sax.saxutils import quoteattr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from truing.core.calibration import Bin
     from truing.core.watch import Iteration
     from truing.evals.compare import MetricComparison
     from truing.train.records import TrainStep
@@ -28,7 +29,7 @@ def training_curve(steps: "Sequence[TrainStep]", title: str) -> str:
         panels.append(("accuracy", [_known(step.accuracy) for step in steps]))
         panels.append(("margin (nats)", [_known(step.margin) for step in steps]))
     else:
-        panels.append(("log-prob. of answers (nats)", [step.chosen_logprob for step in steps]))
+        panels.append(("log-prob. of answers (nats)", [_known(step.chosen_logprob) for step in steps]))
     figure, axes = _figure(len(panels), height=2.3)
     for axis, (name, values) in zip(axes, panels, strict=True):
         axis.plot([step.step for step in steps], values, color=_SECOND, linewidth=1.6)
@@ -87,6 +88,21 @@ def watched_signals(points: "Sequence[Iteration]", alarms: Sequence[int] = ()) -
         axis.set_title(title, fontsize=9, color=_INK, loc="left")
         axis.set_xlabel("step", fontsize=8)
     return _svg(figure, "Signals of a run, step by step")
+
+
+def reliability_chart(bins: "Sequence[Bin]") -> str:
+    """Stated confidence against the share that was right, with 95% intervals; on the diagonal both are equal."""
+    figure, (axis,) = _figure(1, height=3.2)
+    axis.plot([0.5, 1], [0.5, 1], color=_SOFT, linewidth=1)
+    for one in bins:
+        axis.plot([one.confidence] * 2, [one.accuracy.low, one.accuracy.high], color=_SECOND, linewidth=2.4)
+        axis.plot([one.confidence], [_known(one.accuracy.share)], "o", color=_SECOND, markersize=6)
+    axis.set_xlim(0.49, 1.01)
+    axis.set_ylim(-0.02, 1.02)
+    for side, name in ((axis.xaxis, "stated confidence"), (axis.yaxis, "share right")):
+        side.set_major_formatter(lambda value, _: f"{value:.0%}")
+        side.set_label_text(name, fontsize=8, color=_INK)
+    return _svg(figure, "Reliability: stated confidence and the share that was right")
 
 
 def _figure(panels: int, height: float):  # type: ignore[no-untyped-def]

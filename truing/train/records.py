@@ -26,8 +26,8 @@ class TrainStart(Record):
 class TrainStep(Record):
     """One optimiser step. Log-probabilities are in nats and summed over an answer, unless said otherwise.
 
-    margin, accuracy, rejected_logprob and kl are None where the algorithm has no pairs or no reference; the speed is
-    None in a kept curve.
+    margin, accuracy, log-probabilities and kl are None where the algorithm has no pairs, no reference, or no use for
+    them; the speed is None in a kept curve.
     """
 
     step: int
@@ -39,8 +39,17 @@ class TrainStep(Record):
     tokens: int
     tokens_per_second: float | None
     mean_length: float
-    chosen_logprob: float
+    chosen_logprob: float | None = None
     rejected_logprob: float | None = None
     margin: float | None = None
     accuracy: float | None = None
     kl: float | None = None
+
+
+class RewardStep(TrainStep):
+    """A step of a reward model: `margin` and `accuracy` are of its rewards (over decided pairs; None where a batch has
+    ties alone), and `member` says which of an ensemble takes it, from 0."""
+
+    member: int
+    chosen_reward: float | None
+    rejected_reward: float | None

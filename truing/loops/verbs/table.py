@@ -5,6 +5,9 @@ from truing.loops.verbs.dataset import Dataset
 from truing.loops.verbs.evaluation import Evaluate
 from truing.loops.verbs.gating import Gate
 from truing.loops.verbs.reporting import Report
+from truing.loops.verbs.reward import Reward
 from truing.loops.verbs.training import SFT, Preference
 
-VERBS: dict[str, Verb] = {verb.name: verb for verb in (Dataset(), SFT(), Preference(), Evaluate(), Gate(), Report())}
+VERBS: dict[str, Verb] = {
+    verb.name: verb for verb in (Dataset(), SFT(), Preference(), Evaluate(), Gate(), Report(), Reward())
+}

@@ -40,11 +40,11 @@ class SFT:
     def run(self, step: Step, config: sft.SFTConfig) -> Generator[Record, None, StepResult]:
         """Write the adapter and steps.jsonl."""
         yield from step.context.notices()
-        chat = _chat(step)
-        rows, left_out = _usable(step, lambda row: bool(row.rewrite) or not row.both_bad)
+        chat = chat_of(step)
+        rows, left_out = usable_rows(step, lambda row: bool(row.rewrite) or not row.both_bad)
         answers = [one_of(chat, row, row.rewrite or row.chosen) for row in rows]
         records = sft.train_sft(
-            step.context.trunk, answers, config, twins=twins(rows), seed=step.seed, name=POLICY, **_keeping(step)
+            step.context.trunk, answers, config, twins=twins(rows), seed=step.seed, name=POLICY, **keeping(step)
         )
         return (yield from _train(step, records, left_out))
 
@@ -66,8 +66,8 @@ class Preference:
     def run(self, step: Step, config: preference.PreferenceConfig) -> Generator[Record, None, StepResult]:
         """Write the adapter and steps.jsonl."""
         yield from step.context.notices()
-        chat = _chat(step)
-        rows, left_out = _usable(step, lambda row: not (row.tie or row.both_bad))
+        chat = chat_of(step)
+        rows, left_out = usable_rows(step, lambda row: not (row.tie or row.both_bad))
         pairs = [(one_of(chat, row, row.chosen), one_of(chat, row, row.rejected)) for row in rows]
         records = preference.train_preference(
             step.context.trunk,
@@ -77,18 +77,18 @@ class Preference:
             seed=step.seed,
             name=POLICY,
             start_from=step.parent_folder("start_from") if "start_from" in step.parents else None,
-            **_keeping(step),
+            **keeping(step),
         )
         return (yield from _train(step, records, left_out))
 
 
-def _chat(step: Step) -> "Chat":
+def chat_of(step: Step) -> "Chat":
     from truing.engine.chat import Chat
 
     return Chat(step.context.trunk.tokenizer, step.context.trunk.context)
 
 
-def _usable(step: Step, usable: Callable[[Comparison], bool]) -> tuple[list[Comparison], int]:
+def usable_rows(step: Step, usable: Callable[[Comparison], bool]) -> tuple[list[Comparison], int]:
     """The training rows to use, and how many are left out. Raises `InputError` where none is usable."""
     rows = read_rows(step.parent_folder("data"), "train")
     kept = [row for row in rows if usable(row)]
@@ -112,45 +112,51 @@ def one_of(chat: "Chat", row: Comparison, answer: str) -> "TokenSequence":
         raise InputError(f"row {row.id}: {error}") from None
 
 
-def _keeping(step: Step) -> dict[str, Any]:
-    """Where a run keeps what it must not lose, and what other runs may share."""
+def keeping(step: Step, part: str = "") -> dict[str, Any]:
+    """Where a run keeps what it must not lose, and what other runs may share. `part`: one of several runs of a step."""
     ledger = step.context.ledger
-    return {
-        "store": ledger.store,
-        "checkpoint": ledger.workspace(step.key) / "checkpoint.safetensors",
-    }
+    folder = ledger.workspace(step.key) / part
+    folder.mkdir(exist_ok=True)
+    return {"store": ledger.store, "checkpoint": folder / "checkpoint.safetensors"}
 
 
 def _train(step: Step, records: Iterator[Record], left_out: int) -> Generator[Record, None, StepResult]:
-    """Pass the records on, keep the curve in the step's workspace (a resumed run adds to it), and save the adapter. A
-    step's line is on the disk before its checkpoint is: a curve never lacks a step that a checkpoint counts."""
+    """Pass the records on, keep the curve, and save the adapter."""
     from truing.engine.adapters import remove_adapter, save_adapter
 
     trunk = step.context.trunk
     curve = step.context.ledger.workspace(step.key) / "steps.jsonl"
-    settled: dict[str, float | str | None] = {}
     try:
-        with curve.open("a", encoding="utf-8") as file:
-            file.write("\n")  # ends a line that a kill cut short
-            sync_folder(curve.parent)
-            for record in records:
-                if isinstance(record, TrainStart):
-                    settled = {"microbatch_tokens": record.microbatch_tokens, "computed": "; ".join(record.computed)}
-                if isinstance(record, TrainStep):
-                    file.write(record.model_dump_json() + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                yield record
+        settled = yield from keep_curve(records, curve)
         save_adapter(trunk, POLICY, step.folder)
     finally:
         if trunk.peft is not None or trunk.full:
             remove_adapter(trunk, POLICY)
-    last = _write_curve(curve, step.folder / "steps.jsonl")
+    last = write_curve(curve, step.folder / "steps.jsonl")
     metrics = {name: last.get(name) for name in ("steps", "loss", "margin")}
     return StepResult(metrics={**metrics, "left_out": left_out, **settled})
 
 
-def _write_curve(written: Path, target: Path) -> dict[str, Any]:
+def keep_curve(records: Iterator[Record], curve: Path) -> Generator[Record, None, dict[str, float | str | None]]:
+    """Pass a trainer's records on, and keep its steps in `curve`, in the step's workspace (a resumed run adds to it);
+    returns what the run settled. A step's line is on the disk before its checkpoint is: a curve never lacks a step that
+    a checkpoint counts."""
+    settled: dict[str, float | str | None] = {}
+    with curve.open("a", encoding="utf-8") as file:
+        file.write("\n")  # ends a line that a kill cut short
+        sync_folder(curve.parent)
+        for record in records:
+            if isinstance(record, TrainStart):
+                settled = {"microbatch_tokens": record.microbatch_tokens, "computed": "; ".join(record.computed)}
+            if isinstance(record, TrainStep):
+                file.write(record.model_dump_json() + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            yield record
+    return settled
+
+
+def write_curve(written: Path, target: Path) -> dict[str, Any]:
     """One record a step, without its speed: equal inputs make equal artifacts. Where a killed run repeated steps after
     its checkpoint, the later record counts. Returns the last (empty where somebody took the curve away)."""
     by_step: dict[int, dict[str, Any]] = {}
