@@ -27,7 +27,9 @@ class TrainStep(Record):
     """One optimiser step. Log-probabilities are in nats and summed over an answer, unless said otherwise.
 
     margin, accuracy, rejected_logprob and kl are None where the algorithm has no pairs or no reference; the speed is
-    None in a kept curve.
+    None in a kept curve. The margin is that of log-ratios, or without a reference that of log-probabilities. For judged
+    single answers, chosen are the good ones and rejected the bad ones (None where a batch has none), the margin is the
+    difference of their mean log-ratios, and `middle` what log-ratios are compared with: KTO's z0, BCO's δ, in nats.
     """
 
     step: int
@@ -39,8 +41,9 @@ class TrainStep(Record):
     tokens: int
     tokens_per_second: float | None
     mean_length: float
-    chosen_logprob: float
+    chosen_logprob: float | None
     rejected_logprob: float | None = None
     margin: float | None = None
     accuracy: float | None = None
     kl: float | None = None
+    middle: float | None = None
