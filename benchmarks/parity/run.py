@@ -22,8 +22,8 @@ VERSION, LIMIT = "1.16.0", 1e-4
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison: truing's settings and TRL's. `times` is what truing's loss is multiplied with; `agrees` says
-    whether the two should be equal."""
+    """One comparison: truing's settings, and what TRL's trainer is set to. truing's loss is multiplied by `times`;
+    `agrees` says whether the two should be equal."""
 
     name: str
     ours: dict[str, Any]
@@ -40,7 +40,7 @@ class Case:
 def _pairs(loss: str, trl: str, **options: Any) -> Case:
     """A loss of TRL's DPO trainer with truing's default β, without the SFT term."""
     beta = {"sigmoid_norm": 5.0, "hinge": 0.05, "nca": 0.01, "bco": 0.01}.get(loss, 0.1)
-    theirs = {"loss_type": [trl], "beta": beta, **options.pop("theirs", {})}
+    theirs = {"loss_types": [trl], "loss_weights": [1.0], "beta": beta, **options.pop("theirs", {})}
     return Case(loss, {"loss": loss, "sft_weight": 0.0, **options.pop("ours", {})}, "dpo", theirs, **options)
 
 
@@ -48,7 +48,7 @@ CASES = (
     _pairs("dpo", "sigmoid"),
     Case(
         "dpo, SFT term", {"loss": "dpo", "sft_weight": 0.1}, "dpo",
-        {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.1], "beta": 0.1}, alone=True,
+        {"loss_types": ["sigmoid", "sft"], "loss_weights": [1.0, 0.1], "beta": 0.1}, alone=True,
         note="batches of one pair: TRL's mean is over a batch's tokens, truing's over answers",
     ),
     _pairs("robust_dpo", "robust", ours={"flip_rate": 0.1}, theirs={"label_smoothing": 0.1}),
@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="harmless_base_1800.jsonl.gz of hh-rlhf")
     parser.add_argument("--work", type=Path, default=Path(".bench"), help="where environments and results go")
     parser.add_argument("--count", type=int, default=3, help="how many pairs")
+    parser.add_argument("--model", type=Path, help="a model folder instead of the embedded model")
     parser.add_argument("--json", type=Path, help="where the table is kept")
     options = parser.parse_args()
     sys.path.insert(0, str(BESIDE))
@@ -98,7 +99,12 @@ def main() -> None:
 
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    arguments = [str(embedded_model()), str(options.pairs.resolve()), str(options.count), str(work / "parity-adapter")]
+    arguments = [
+        str(options.model or embedded_model()),
+        str(options.pairs.resolve()),
+        str(options.count),
+        str(work / "parity-adapter"),
+    ]
     arguments.append(str(os.cpu_count() or 1))
     clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     ours = Process(
@@ -150,7 +156,7 @@ def compare(case: Case, ours: Any, peer: Any, ids: Any, mismatched: Any, work: P
         "gradient": float((gradients[0] - gradients[1]).norm()) / norms[1],
     }
     return {
-        "loss": case.name, "trl": f"{case.kind} {case.theirs.get('loss_type', '')}".strip(), "ours": losses[0],
+        "loss": case.name, "trl": {"trainer": case.kind, **case.theirs}, "ours": losses[0],
         "theirs": losses[1], "norm": norms[0], "their norm": norms[1], "apart": apart,
         "agrees": max(apart.values()) <= LIMIT, "expected": case.agrees, "note": case.note,
     }  # fmt: skip

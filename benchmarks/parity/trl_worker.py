@@ -29,18 +29,19 @@ TRAINERS: dict[str, tuple[Any, Any]] = {
 
 
 class Worker:
-    """One trainer at a time, made for each check."""
+    """One trainer at a time; a check of the kind that is there only changes its settings."""
 
     def __init__(self, model: str, file: str, count: int, adapter: str, threads: int) -> None:
         torch.set_num_threads(threads)
         self.path, self.adapter, self.pairs = model, adapter, short_pairs(Path(file), count)
+        self.kind, self.trainer = "", None
 
     def tokens(self) -> list[list[list[int]]]:
         """Each pair's prompt, chosen and rejected ids, as the DPO trainer has them; the KTO trainer's must be equal."""
+        judged = [[row["prompt_ids"], row["completion_ids"]] for row in self._of("kto").train_dataset]
         ids = [
             [row[key] for key in ("prompt_ids", "chosen_ids", "rejected_ids")] for row in self._of("dpo").train_dataset
         ]
-        judged = [[row["prompt_ids"], row["completion_ids"]] for row in self._of("kto").train_dataset]
         both = [[prompt, chosen] for prompt, chosen, _ in ids] + [[prompt, rejected] for prompt, _, rejected in ids]
         assert judged == both, "TRL's KTO and DPO trainers tokenise in two ways"
         return ids
@@ -50,8 +51,12 @@ class Worker:
         mismatched: list[list[int]] | None = None, without_nll: bool = False,
     ) -> None:  # fmt: skip
         """Write the loss over all pairs, and its gradient. `alone`: the mean over batches of one pair each."""
-        trainer = self._of(kind, **settings)
+        trainer = self._of(kind)
+        for key, value in settings.items():
+            assert hasattr(trainer, key) or key == "simpo_gamma", key  # which is set for that loss alone
+            setattr(trainer, key, value)
         trainer.model.train()
+        trainer.model.zero_grad(set_to_none=True)
         set_peft_model_state_dict(trainer.model, load_file(Path(self.adapter) / "adapter_model.safetensors"))
         if kind == "kto":
             assert mismatched is not None
@@ -82,7 +87,10 @@ class Worker:
         }  # fmt: skip
         save_file({"loss": torch.tensor(total), **gradients}, save_to)
 
-    def _of(self, kind: str, **settings: Any) -> Any:
+    def _of(self, kind: str) -> Any:
+        if kind == self.kind:
+            return self.trainer
+        self.trainer = None  # its memory first
         config, trainer = TRAINERS[kind]
         rows = self.pairs
         if kind == "kto":
@@ -92,16 +100,18 @@ class Worker:
             ]  # fmt: skip
         lora = LoraConfig.from_pretrained(self.adapter)
         lora.inference_mode = False
-        return trainer(
+        self.kind = kind
+        self.trainer = trainer(
             model=AutoModelForCausalLM.from_pretrained(self.path, dtype=torch.float32),
             args=config(
                 output_dir=tempfile.mkdtemp(), max_length=4096, gradient_checkpointing=False, bf16=False, use_cpu=True,
-                report_to=[], per_device_train_batch_size=len(rows), **settings,
+                report_to=[], per_device_train_batch_size=len(rows),
             ),
             processing_class=AutoTokenizer.from_pretrained(self.path),
             train_dataset=Dataset.from_list(rows),
             peft_config=lora,
         )  # fmt: skip
+        return self.trainer
 
 
 def _features(ids: list[list[int]]) -> dict[str, list[int]]:
