@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from short import short_pairs
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from worker import serve
 
 from truing.core.records import Message, Progress
@@ -19,7 +20,7 @@ from truing.train.mismatched import mismatched_rows
 from truing.train.objectives import OBJECTIVES
 from truing.train.optimise import OptimiserConfig
 from truing.train.preference import Pair, PreferenceConfig, train_preference
-from truing.train.records import TrainStep
+from truing.train.records import TrainStart, TrainStep
 from truing.train.rows import schedule
 
 POLICY = "policy"
@@ -69,7 +70,7 @@ class Worker:
             optimiser=OptimiserConfig(learning_rate=1e-9, warmup=0, clip_norm=1e9),
         )  # fmt: skip
         pairs = [(_cut(chosen, first_tokens), _cut(rejected, first_tokens)) for chosen, rejected in self.pairs]
-        last = "reference" if OBJECTIVES[config.loss].needs_reference else "lower layers"
+        referred = OBJECTIVES[config.loss].needs_reference
         gradients: dict[str, torch.Tensor] = {}
 
         def catch(_adamw: Any, _args: Any, _kwargs: Any) -> None:
@@ -77,10 +78,12 @@ class Worker:
                 assert value.grad is not None
                 gradients["base_model.model." + name.replace(f".{POLICY}.", ".")] = value.grad.clone()
 
-        handle = torch.optim.optimizer.register_optimizer_step_pre_hook(catch)
+        handle = register_optimizer_step_pre_hook(catch)
         for record in train_preference(self.trunk, pairs, config, name=POLICY):
-            if isinstance(record, Progress) and record.stage == last and record.done == record.total:
+            if referred and isinstance(record, Progress) and (record.stage, record.done) == ("reference", record.total):
                 copy_weights(self.adapter, self.trunk, POLICY)  # the reference has been computed: now be another policy
+            if not referred and isinstance(record, TrainStart):
+                copy_weights(self.adapter, self.trunk, POLICY)
             if isinstance(record, TrainStep):
                 save_file({"loss": torch.tensor(record.loss), **gradients}, save_to)
         handle.remove()
