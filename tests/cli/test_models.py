@@ -93,6 +93,18 @@ def test_train_takes_an_import_and_says_what_to_do_next(truing: Truing, tiny_fol
     assert (code, [step["reused"] for step in json.loads(out)["steps"].values()]) == (0, [True, True])
 
 
+def test_train_takes_judged_answers_that_nobody_compared(truing: Truing, tiny_folder: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": f"Q{n}?", "completion": f"A{n}.", "label": n % 2 == 0} for n in range(4)]
+    (tmp_path / "thumbs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("train", "unpaired", "thumbs.jsonl", "--model", str(tiny_folder), "--set", "unpaired.adapter.rank=2")
+    code, out, err = truing(*words, "--set", "unpaired.loss=bco")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "try it: truing chat unpaired"
+    code, _, err = truing("train", "unpaired", "rows.jsonl", "--model", str(tiny_folder))
+    assert code == 2
+    assert "rows.jsonl: 8 bad rows, the first in line 1: the key 'completion' is missing" in err
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.conftest import comparison, comparisons, lines
-from truing.core.records import Comparison
+from truing.core.records import Comparison, Judged
 from truing.data import formats, unpaired
 from truing.data.rows import BadRow, RowError
 
@@ -77,3 +77,20 @@ def test_a_bad_row_is_not_left_over_but_bad(change: dict[str, object], reason: s
 def test_a_tie_does_not_become_good_and_bad() -> None:
     with pytest.raises(RowError, match="no answer won"):
         unpaired.write(comparison(tie=True))
+
+
+def test_judged_completions_are_read_one_by_one_and_written_rows_read_back_equal(tmp_path: Path) -> None:
+    rows = [row("p", "a", True), {**row("p", "b", False), "id": "mine"}, {**row("p", "c", False), "id": "mine"}]
+    first, second, third = unpaired.read_judged(lines(tmp_path, *map(json.dumps, rows)))
+    assert isinstance(first, Judged)
+    assert isinstance(second, Judged)
+    assert [(one.id, one.completion, one.good) for one in (first, second)] == [
+        ("rows-1", "a", True),
+        ("mine", "b", False),
+    ]
+    assert isinstance(third, BadRow)
+    assert third.reason == "the id 'mine' stands in line 2 already; ids must be unique"
+    again = list(
+        unpaired.read_judged(lines(tmp_path, *(json.dumps(unpaired.judged_line(one)) for one in (first, second))))
+    )
+    assert again == [first, second]

@@ -103,4 +103,7 @@ def test_the_bandits_population_optimum_is_the_kl_regularised_policy() -> None:
         return loss
 
     search.step(closure)
-    assert torch.allclose(logits.softmax(-1), torch.tensor([0.1790, 0.2919, 0.5291], dtype=torch.float64), atol=1e-3)
+    policy = logits.softmax(-1)
+    assert torch.allclose(policy, torch.tensor([0.1790, 0.2919, 0.5291], dtype=torch.float64), atol=1e-3)
+    assert (policy * (policy.log() - reference)).sum().item() == pytest.approx(0.3228, rel=1e-2)  # KL*
+    assert (policy * reward).sum().item() == pytest.approx(1.3501, rel=1e-2)

@@ -29,9 +29,10 @@ from truing.loops.verbs import training
 from truing.train.optimise import OptimiserConfig
 from truing.train.preference import PreferenceConfig, train_preference
 from truing.train.sft import SFTConfig, train_sft
+from truing.train.unpaired import UnpairedConfig, train_unpaired
 
 TRACED = ("train/sft.py", "train/preference.py", "train/checkpoint.py", "train/optimise.py", "train/rows.py")
-TRACED += ("loops/verbs/training.py", "ledger/store.py")
+TRACED += ("train/unpaired.py", "train/reference.py", "loops/verbs/training.py", "ledger/store.py")
 ROWS = 7
 PAIRS = [
     (TokenSequence((1, 2, 10 + n, 20, 30 + n % 3, 40), 4), TokenSequence((1, 2, 10 + n, 20, 50, 51 + n % 2), 4))
@@ -57,6 +58,10 @@ def train(trunk: Trunk, trainer: str, folder: Path, start_from: Path) -> None:
     options: dict[str, Any] = {"seed": 3, "name": training.POLICY, **training.keeping(step)}
     if trainer == "sft":
         records = train_sft(trunk, [chosen for chosen, _ in PAIRS], SFTConfig(epochs=1, **SETTINGS), **options)
+    elif trainer == "unpaired":
+        answers = [(row, number % 2 == 0) for number, row in enumerate(row for pair in PAIRS for row in pair)]
+        config = UnpairedConfig(loss="bco", **SETTINGS)
+        records = train_unpaired(trunk, answers, config, start_from=start_from, **options)
     else:
         config = PreferenceConfig(epochs=1, **SETTINGS)
         records = train_preference(trunk, PAIRS, config, start_from=start_from, **options)
@@ -111,10 +116,10 @@ def points(lines: list[tuple[str, int]], stride: int) -> list[int]:
 
 
 def main(folder: Path, stride: int) -> None:
-    """All trials of both trainers."""
+    """All trials of all trainers."""
     torch.set_num_threads(1)
     trunk = Trunk.of(tiny_model(num_hidden_layers=2), tokenizer=None, name="tiny", sha256="0" * 64)
-    for trainer in ("sft", "preference"):
+    for trainer in ("sft", "preference", "unpaired"):
         whole, start_from = folder / trainer, folder / "sft" / "out"
         tracer = Tracer()
         sys.settrace(tracer)

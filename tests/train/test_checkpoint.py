@@ -128,13 +128,17 @@ def test_the_file_is_on_the_disk_before_it_gets_its_name_and_the_name_before_the
     assert calls[:3] == [("file", False), ("rename", False), ("folder", True)]
 
 
-def test_killed_at_source_lines_by_sigkill_both_trainers_leave_the_same_artifact(tmp_path: Path) -> None:
+def test_killed_at_source_lines_by_sigkill_every_trainer_leaves_the_same_artifact(tmp_path: Path) -> None:
     """At every tenth line of trainers, checkpoint, verb and store; with 1 instead of 10, killing.py takes each line."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.train.killing", str(tmp_path), "10"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert [(one["trainer"], one["wrong"]) for one in found] == [("sft", []), ("preference", [])], done.stderr
+    assert [(one["trainer"], one["wrong"]) for one in found] == [
+        ("sft", []),
+        ("preference", []),
+        ("unpaired", []),
+    ], done.stderr
     assert all(one["trials"] >= 15 for one in found)
 
 

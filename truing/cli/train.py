@@ -1,4 +1,4 @@
-"""`truing train sft|preference|reward`: one training step on comparisons, without writing a recipe."""
+"""`truing train sft|preference|unpaired|reward`: one training step, without writing a recipe."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,9 @@ from truing.cli.run import Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
 
 train = typer.Typer(
-    name="train", help="Train an adapter: sft, preference; or a reward model: reward.", no_args_is_help=True
+    name="train",
+    help="Train an adapter: sft, preference, unpaired; or a reward model: reward.",
+    no_args_is_help=True,
 )
 Data = Annotated[
     str, typer.Argument(help="A JSON Lines file of comparisons, `starter`, or `ledger:NAME` of an import.")
@@ -48,15 +50,32 @@ def preference(
     changes: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Direct preference optimisation (dpo, cdpo, robust_dpo) on the pairs.
+    """A preference loss on the pairs: dpo, or another of docs/methods.md.
 
-    Example: truing train preference comparisons.jsonl --set preference.beta=0.2
+    Example: truing train preference comparisons.jsonl --set preference.loss=ipo
     """
     steps: dict[str, Any] = {}
     if after_sft:
         steps["sft"] = {"verb": "sft", "data": "comparisons"}
     steps["preference"] = {"verb": "preference", "data": "comparisons", **({"start_from": "sft"} if after_sft else {})}
     _train(context, data, model, seed, changes, as_json, steps)
+
+
+@train.command()
+def unpaired(
+    context: typer.Context,
+    data: Annotated[str, typer.Argument(help="A file of judged answers: prompt, completion, label.")],
+    model: Model = "smollm2-135m",
+    seed: Seed = 0,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """KTO or BCO on single answers that were called good or bad.
+
+    Example: truing train unpaired thumbs.jsonl --set unpaired.loss=bco
+    """
+    steps = {"judged": {"verb": "judged", "source": data}, "unpaired": {"verb": "unpaired", "data": "judged"}}
+    _run(context, steps, model, seed, changes, as_json)
 
 
 @train.command()
@@ -95,7 +114,13 @@ def _train(
     if held_out is not None:
         dataset["held_out"] = held_out
     dataset["imported" if data.startswith(LEDGER) else "source"] = data
-    values = {"name": "train", "model": {"name": model}, "seed": seed, "comparisons": dataset, **steps}
+    _run(context, {"comparisons": dataset, **steps}, model, seed, changes, as_json)
+
+
+def _run(
+    context: typer.Context, steps: dict[str, Any], model: str, seed: int, changes: list[str] | None, as_json: bool
+) -> None:
+    values = {"name": "train", "model": {"name": model}, "seed": seed, **steps}
     recipe, prepared = prepare(apply_overrides(values, changes or []), "train", context.obj.ledger)
     finished = execute(recipe, prepared, Console(stderr=as_json), quiet=as_json)
     if as_json:

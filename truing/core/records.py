@@ -61,6 +61,15 @@ class Comparison(Record):
     origin: str | None = None
 
 
+class Judged(Record):
+    """One answer to a prompt, and whether somebody called it a good one: nothing was compared."""
+
+    id: str
+    prompt: Conversation
+    completion: str
+    good: bool
+
+
 class Probe(Record):
     """A held-out item: a prompt that training never sees, with a reference answer and a worse one where they exist."""
 

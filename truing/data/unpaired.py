@@ -2,31 +2,25 @@
 
 A comparison needs both. Of equal prompts, each good completion is joined with the first bad one that still waits, and
 the other way round, in the file's order; no completion is used twice. What finds no counterpart is left over: counted
-and listed, never dropped. Completions that wait are held in memory; of a file sorted by prompt, those are few.
+and listed, never dropped. Completions that wait are held in memory; of a file sorted by prompt, those are few. Where
+losses are of single answers (KTO, BCO), `read_judged` gives the completions as they are.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-from truing.core.records import Comparison, Conversation, Message
+from truing.core.records import Comparison, Conversation, Judged, Message
+from truing.data import delimited, files
 from truing.data.native import prompt_of
-from truing.data.rows import AS_IT_IS, Ask, LeftOverError, Row, RowError
-from truing.data.validate import Parsed, messages, row_id
+from truing.data.rows import AS_IT_IS, Ask, BadRow, LeftOverError, Row, RowError
+from truing.data.seen import Seen
+from truing.data.validate import Parsed, check_prompt, check_strings, messages, row_id, unique
 
 NAME = "unpaired"
 CARRIES = ("prompt", "chosen", "rejected")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One completion, and whether it is a good one."""
-
-    id: str
-    prompt: Conversation
-    completion: str
-    good: bool
 
 
 def recognises(row: dict[str, Any]) -> bool:
@@ -49,7 +43,32 @@ def parse(row: dict[str, Any], fallback_id: str, _ask: Ask = AS_IT_IS) -> list[J
         completion = turns[0].content
     if not completion.strip():
         raise RowError("'completion' is empty")
-    return [Judged(row_id(row, fallback_id), prompt_of(row["prompt"]), completion, row["label"])]
+    prompt = prompt_of(row["prompt"])
+    return [Judged(id=row_id(row, fallback_id), prompt=prompt, completion=completion, good=row["label"])]
+
+
+def read_judged(path: Path) -> Iterator[Judged | BadRow]:
+    """Every judged completion of a file, or what is wrong with its row, in the file's order. Raises `InputError` if
+    the file cannot be read at all."""
+    with closing(Seen()) as known:
+        for row in files.read(path):
+            try:
+                if isinstance(row.value, RowError):
+                    raise row.value
+                (found,) = parse(delimited.typed(row.value), f"{path.stem}-{row.number}")
+                check_prompt(found.prompt)
+                check_strings(found)
+                unique(found.id, row.number, known, row.unit)
+            except RowError as error:
+                yield BadRow(row.number, str(error), unit=row.unit, file=path)
+                continue
+            yield found
+
+
+def judged_line(judged: Judged) -> dict[str, Any]:
+    """A judged completion as a row that `parse` reads back equal."""
+    prompt = [message.model_dump() for message in judged.prompt]
+    return {"id": judged.id, "prompt": prompt, "completion": judged.completion, "label": judged.good}
 
 
 def join(parsed: Iterable[Parsed]) -> Iterator[Parsed]:

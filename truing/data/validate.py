@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from truing.core.records import Comparison, Conversation, Message, Probe, Record, Role
+from truing.core.records import Comparison, Conversation, Judged, Message, Probe, Record, Role
 from truing.data import files
 from truing.data.rows import BadRow, LeftOverError, Row, RowError
 from truing.data.seen import Seen
@@ -161,7 +161,7 @@ def check_prompt(prompt: Conversation) -> None:
         raise RowError("'prompt' is empty")
 
 
-def check_strings(row: Comparison | Probe) -> None:
+def check_strings(row: Comparison | Judged | Probe) -> None:
     """No text of a row, its ids and labels included, holds what cannot be written or shown."""
     strings = [("prompt", turn.content) for turn in row.prompt]
     strings += [(key, value) for key, value in row if isinstance(value, str)]

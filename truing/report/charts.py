@@ -25,7 +25,7 @@ _VARIABLES = {_INK: "var(--ink)", _SOFT: "var(--soft)", _FIRST: "var(--first)", 
 def training_curve(steps: "Sequence[TrainStep]", title: str) -> str:
     """Loss over steps, and for pairs their accuracy and margin beside it."""
     panels = [("loss", [step.loss for step in steps])]
-    if steps and steps[0].margin is not None:
+    if any(step.margin is not None for step in steps):
         panels.append(("accuracy", [_known(step.accuracy) for step in steps]))
         panels.append(("margin (nats)", [_known(step.margin) for step in steps]))
     else:

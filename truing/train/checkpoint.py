@@ -1,4 +1,4 @@
-"""Checkpoints: adapter weights, optimiser state and the number of steps taken, in one file, whole or absent.
+"""Checkpoints: adapter weights, optimiser state, a loss's own state and the steps taken, in one file, whole or absent.
 
 A file is staged beside its place, flushed, renamed, and its folder flushed: a kill or a power cut at any moment leaves
 the old checkpoint or the new one. It carries a digest of all that it holds, and the identity of its run (model, rows,
@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ _STATE = ("step", "exp_avg", "exp_avg_sq")
 class Checkpoints:
     """One run's checkpoint. Made before the run's first pass: reads and checks the file, if there is one.
 
+    `also` are a loss's own tensors, kept and put back like the weights.
     `done` is the number of steps that it holds (0: none), `microbatch_tokens` what those steps were taken with, and
     `computed` under which `arithmetic` they were. Without a path nothing is read or kept.
     Raises `InputError` if the file is damaged or belongs to another run.
@@ -42,12 +44,14 @@ class Checkpoints:
         parameters: dict[str, torch.nn.Parameter],
         adamw: torch.optim.AdamW,
         every: int,
+        also: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         self.path = path
         self.identity = identity
         self.parameters = parameters
         self.adamw = adamw
         self.every = every
+        self.also = also or {}
         self.done = 0
         self.microbatch_tokens: int | None = None
         self.computed: tuple[str, ...] = ()
@@ -70,6 +74,8 @@ class Checkpoints:
                 parameter.copy_(self._tensors[f"weight/{name}"])
                 state = {key: self._tensors.get(f"{key}/{name}") for key in _STATE}
                 self.adamw.state[parameter] = {key: value for key, value in state.items() if value is not None}
+            for name, tensor in self.also.items():
+                tensor.copy_(self._tensors[f"also/{name}"])
         self._tensors = {}
 
     def begin(self, microbatch_tokens: int) -> None:
@@ -87,6 +93,7 @@ class Checkpoints:
             tensors[f"weight/{name}"] = parameter.detach()
             for key, value in self.adamw.state[parameter].items():
                 tensors[f"{key}/{name}"] = value
+        tensors |= {f"also/{name}": tensor for name, tensor in self.also.items()}
         facts = {
             "step": str(step),
             "identity": self.identity,

@@ -1,10 +1,13 @@
-"""What every training loop needs of an optimiser: AdamW, warm-up and cosine, clipping, and a stop on NaN.
+"""What every training loop needs of an optimiser: AdamW, warm-up and cosine, clipping, a stop on NaN, and the loop.
 
 AdamW: Loshchilov and Hutter 2019, arXiv:1711.05101. Cosine: Loshchilov and Hutter 2017, arXiv:1608.03983, without
 restarts.
 """
 
 import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -12,6 +15,8 @@ from torch import Tensor
 
 from truing.core.config import Config
 from truing.core.errors import RunError
+from truing.train.checkpoint import Checkpoints
+from truing.train.records import TrainStep
 
 
 class OptimiserConfig(Config):
@@ -59,3 +64,32 @@ def take_step(adamw: torch.optim.AdamW, loss: float, step: int, steps: int, conf
     adamw.step()
     adamw.zero_grad(set_to_none=True)
     return norm.item()
+
+
+def take_steps(
+    adamw: torch.optim.AdamW,
+    kept: Checkpoints,
+    order: Sequence[tuple[int, float, list[int]]],
+    config: OptimiserConfig,
+    gradient: Callable[[int, list[int]], dict[str, Any]],
+) -> Iterator[TrainStep]:
+    """The steps of a run that its checkpoint does not hold yet, one record each. `order` is the run's schedule;
+    `gradient` takes a step's number (from 0) and its rows, accumulates their gradient, and returns what the step's
+    record says of it. Raises `RunError` as `take_step` does."""
+    steps = len(order)
+    for step, epoch, batch in order[kept.done :]:
+        started = time.perf_counter()
+        found = gradient(step, batch)
+        norm = take_step(adamw, found["loss"], step, steps, config)
+        tokens = int(found.pop("tokens"))
+        yield TrainStep(
+            step=step + 1,
+            steps=steps,
+            epoch=epoch,
+            rate=rate_at(step, steps, config),
+            gradient_norm=norm,
+            tokens=tokens,
+            tokens_per_second=tokens / (time.perf_counter() - started),
+            **found,
+        )
+        kept.after(step + 1)

@@ -27,7 +27,10 @@ class TrainStep(Record):
     """One optimiser step. Log-probabilities are in nats and summed over an answer, unless said otherwise.
 
     margin, accuracy, log-probabilities and kl are None where the algorithm has no pairs, no reference, or no use for
-    them; the speed is None in a kept curve.
+    them; the speed is None in a kept curve. The margin is that of log-ratios, or without a reference that of
+    log-probabilities. For judged single answers, chosen are the good ones and rejected the bad ones (None where a batch
+    has none), the margin is the difference of their mean log-ratios, and `middle` what log-ratios are compared with:
+    KTO's z0, BCO's δ, in nats.
     """
 
     step: int
@@ -44,6 +47,7 @@ class TrainStep(Record):
     margin: float | None = None
     accuracy: float | None = None
     kl: float | None = None
+    middle: float | None = None
 
 
 class RewardStep(TrainStep):

@@ -10,7 +10,6 @@ Rows of a batch share their common tokens (a system prompt) as a token tree, and
 once for all epochs. Knows nothing of ledgers or evaluation.
 """
 
-import time
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
@@ -28,9 +27,9 @@ from truing.engine.trunk import Trunk
 from truing.losses.likelihood import sft_loss
 from truing.train.checkpoint import Checkpoints
 from truing.train.fit import begin, load_of
-from truing.train.optimise import OptimiserConfig, optimiser, rate_at, take_step
+from truing.train.optimise import OptimiserConfig, optimiser, take_steps
 from truing.train.records import TrainStart, TrainStep
-from truing.train.rows import identity, lower_pass, schedule, steps_in
+from truing.train.rows import identity, lower_pass, schedule
 
 VERSION = 1
 
@@ -76,42 +75,27 @@ def train_sft(
     run = identity("sft", trunk, rows, marks, config, seed)
     kept = Checkpoints(checkpoint, run, parameters, adamw, config.checkpoint_every)
     forest = build_forest(rows)
-    order = [batch for _, _, batch in schedule(marks, config.epochs, config.batch_rows, seed)]
-    load = load_of(trunk, forest, order, 1, first, parameters)
+    order = list(schedule(marks, config.epochs, config.batch_rows, seed))
+    load = load_of(trunk, forest, [batch for _, _, batch in order], 1, first, parameters)
     start = begin(load, kept, config.microbatch_tokens)
     yield start
-    config = config.model_copy(update={"microbatch_tokens": start.microbatch_tokens})
     below = yield from lower_pass(trunk, forest, first, store, kept.beside("lower") if start.lower_on_disk else None)
     kept.restore()
-    steps = steps_in(len(rows), config.epochs, config.batch_rows)
-    for step, epoch, batch in schedule(marks, config.epochs, config.batch_rows, seed):
-        if step < kept.done:
-            continue
-        started = time.perf_counter()
+
+    def gradient(_step: int, batch: list[int]) -> dict[str, float]:
         scored = sum(len(rows[row].ids) - rows[row].scored_from for row in batch)
-        loss_sum, logprob_sum, tokens = 0.0, 0.0, 0
-        for part in batches(forest, batch, config.microbatch_tokens):
+        found = dict.fromkeys(("loss", "chosen_logprob", "tokens"), 0.0)
+        for part in batches(forest, batch, start.microbatch_tokens):
             piece = forest.select(part)
             logprobs = score_forest(trunk, piece, below[torch.from_numpy(piece.source)], first)
             loss = sft_loss(logprobs.value, scored)
             loss.backward()  # type: ignore[no-untyped-call]
-            loss_sum += loss.item()
-            logprob_sum += logprobs.value.sum().item()
-            tokens += len(piece)
-        norm = take_step(adamw, loss_sum, step, steps, config.optimiser)
-        yield TrainStep(
-            step=step + 1,
-            steps=steps,
-            epoch=epoch,
-            loss=loss_sum,
-            rate=rate_at(step, steps, config.optimiser),
-            gradient_norm=norm,
-            tokens=tokens,
-            tokens_per_second=tokens / (time.perf_counter() - started),
-            mean_length=scored / len(batch),
-            chosen_logprob=logprob_sum / len(batch),
-        )
-        kept.after(step + 1)
+            found["loss"] += loss.item()
+            found["chosen_logprob"] += logprobs.value.sum().item() / len(batch)
+            found["tokens"] += len(piece)
+        return {**found, "mean_length": scored / len(batch)}
+
+    yield from take_steps(adamw, kept, order, config.optimiser, gradient)
 
 
 def opening_of(row: TokenSequence, tokens: int | None) -> TokenSequence:

@@ -116,7 +116,7 @@ class Dataset:
         if probes and not own:  # held-out rows are of one kind with training: `duplicates.json` compares them
             overlap = yield from measure_overlap(rows, probes)
             (step.folder / "overlap.json").write_text(overlap.model_dump_json(indent=1), encoding="utf-8")
-            _refuse_leak(overlap)
+            refuse_leak(overlap)
             metrics |= {
                 "nearest_probe_cosine": overlap.cosine.similarity,
                 "nearest_probe_trigram": overlap.trigram.similarity,
@@ -186,7 +186,8 @@ def split(rows: list[Comparison], config: DatasetConfig, seed: int) -> tuple[lis
     return by_topics(rows, config.held_out, seed)
 
 
-def _refuse_leak(overlap: Overlap) -> None:
+def refuse_leak(overlap: Overlap) -> None:
+    """Raise `InputError` where probes are not held out from training."""
     if not overlap.clean:
         parts = {
             "topics": overlap.shared_topics,

@@ -4,10 +4,10 @@ from truing.loops.recipe import Verb
 from truing.loops.verbs.dataset import Dataset
 from truing.loops.verbs.evaluation import Evaluate
 from truing.loops.verbs.gating import Gate
+from truing.loops.verbs.judged import JudgedAnswers
 from truing.loops.verbs.reporting import Report
 from truing.loops.verbs.reward import Reward
-from truing.loops.verbs.training import SFT, Preference
+from truing.loops.verbs.training import SFT, Preference, Unpaired
 
-VERBS: dict[str, Verb] = {
-    verb.name: verb for verb in (Dataset(), SFT(), Preference(), Evaluate(), Gate(), Report(), Reward())
-}
+_VERBS = (Dataset(), JudgedAnswers(), SFT(), Preference(), Unpaired(), Reward(), Evaluate(), Gate(), Report())
+VERBS: dict[str, Verb] = {verb.name: verb for verb in _VERBS}

@@ -1,4 +1,5 @@
-"""The verbs `sft` and `preference`: comparisons in, an adapter in PEFT's form out, and the training curve beside it."""
+"""The verbs `sft`, `preference` and `unpaired`: comparisons or judged answers in, an adapter in PEFT's form out, and
+the training curve beside it."""
 
 import json
 import os
@@ -8,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from truing.core.config import Config
 from truing.core.errors import InputError
-from truing.core.records import Comparison, Record
+from truing.core.records import Comparison, Judged, Record
 from truing.ledger.disk import sync_folder
 from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
 from truing.loops.verbs.dataset import read_rows
-from truing.train import preference, sft
+from truing.loops.verbs.judged import read_judged_rows
+from truing.train import preference, sft, unpaired
 from truing.train.records import TrainStart, TrainStep
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class SFT:
 
 
 class Preference:
-    """DPO and its variants on a dataset's pairs, from the bare trunk or from the adapter in the role `start_from`. Ties
+    """A preference loss on a dataset's pairs, from the bare trunk or from the adapter in the role `start_from`. Ties
     and both-bad rows are left out."""
 
     name, version, kind = "preference", preference.VERSION, "adapter"
@@ -82,6 +84,35 @@ class Preference:
         return (yield from _train(step, records, left_out))
 
 
+class Unpaired:
+    """KTO or BCO on judged answers, from the bare trunk or from the adapter in the role `start_from`."""
+
+    name, version, kind = "unpaired", unpaired.VERSION, "adapter"
+    config: type[Config] = unpaired.UnpairedConfig
+    roles: Mapping[str, str] = {"data": "judged"}
+    optional_roles: Mapping[str, str] = {"start_from": "adapter"}
+    uses_model = True
+
+    def reads(self, _config: Config, _roles: Collection[str], _context: Context) -> Mapping[str, str]:
+        """Nothing outside the ledger."""
+        return {}
+
+    def run(self, step: Step, config: unpaired.UnpairedConfig) -> Generator[Record, None, StepResult]:
+        """Write the adapter and steps.jsonl."""
+        yield from step.context.notices()
+        chat, rows = chat_of(step), read_judged_rows(step.parent_folder("data"))
+        records = unpaired.train_unpaired(
+            step.context.trunk,
+            [(one_of(chat, row, row.completion), row.good) for row in rows],
+            config,
+            seed=step.seed,
+            name=POLICY,
+            start_from=step.parent_folder("start_from") if "start_from" in step.parents else None,
+            **keeping(step),
+        )
+        return (yield from _train(step, records, left_out=0))
+
+
 def chat_of(step: Step) -> "Chat":
     from truing.engine.chat import Chat
 
@@ -104,7 +135,7 @@ def twins(rows: Sequence[Comparison]) -> list[str]:
     return [row.pair or row.id for row in rows]
 
 
-def one_of(chat: "Chat", row: Comparison, answer: str) -> "TokenSequence":
+def one_of(chat: "Chat", row: Comparison | Judged, answer: str) -> "TokenSequence":
     """A row's prompt with one of its answers, as tokens; a row that does not fit is named."""
     try:
         return chat.sequence(row.prompt, answer)
