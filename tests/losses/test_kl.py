@@ -1,4 +1,4 @@
-"""KL estimators against exact sums over three actions, their gradients, and the adaptive coefficient's resting point."""
+"""KL estimators against exact sums over three actions, their gradients, and where the coefficient comes to rest."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""`truing train sft|preference`: one training step on comparisons, without writing a recipe."""
+"""`truing train sft|preference|ppo|rloo|grpo`: one training step, without writing a recipe."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from rich.console import Console
 from truing.cli.run import Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
 
-train = typer.Typer(name="train", help="Train an adapter: sft, preference.", no_args_is_help=True)
+train = typer.Typer(name="train", help="Train an adapter: sft, preference, ppo, rloo, grpo.", no_args_is_help=True)
 Data = Annotated[
     str, typer.Argument(help="A JSON Lines file of comparisons, `starter`, or `ledger:NAME` of an import.")
 ]
@@ -54,6 +54,78 @@ def preference(
         steps["sft"] = {"verb": "sft", "data": "comparisons"}
     steps["preference"] = {"verb": "preference", "data": "comparisons", **({"start_from": "sft"} if after_sft else {})}
     _train(context, data, model, seed, changes, as_json, steps)
+
+
+Function = Annotated[
+    str,
+    typer.Option(
+        "--reward",
+        metavar="FILE.py:NAME",
+        help="A Python function (conversation, answer) → number, by its file or as package.module:NAME.",
+    ),
+]
+AfterSFT = Annotated[bool, typer.Option("--after-sft/--from-base", help="Begin with SFT on the better answers.")]
+
+
+@train.command()
+def ppo(
+    context: typer.Context,
+    data: Data,
+    reward: Function,
+    model: Model = "smollm2-135m",
+    after_sft: AfterSFT = False,
+    seed: Seed = 0,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Proximal policy optimisation, with a critic, by a reward of the model's own answers to the rows' prompts.
+
+    Example: truing train ppo comparisons.jsonl --reward rewards.py:short
+    """
+    _train(context, data, model, seed, changes, as_json, _policy("ppo", reward, after_sft))
+
+
+@train.command()
+def rloo(
+    context: typer.Context,
+    data: Data,
+    reward: Function,
+    model: Model = "smollm2-135m",
+    after_sft: AfterSFT = False,
+    seed: Seed = 0,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """REINFORCE leave-one-out by a reward of the model's own answers: no critic, each answer against the others.
+
+    Example: truing train rloo comparisons.jsonl --reward rewards.py:short --set rloo.iterations=10
+    """
+    _train(context, data, model, seed, changes, as_json, _policy("rloo", reward, after_sft))
+
+
+@train.command()
+def grpo(
+    context: typer.Context,
+    data: Data,
+    reward: Function,
+    model: Model = "smollm2-135m",
+    after_sft: AfterSFT = False,
+    seed: Seed = 0,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Group-relative policy optimisation (also Dr. GRPO and GSPO) by a reward of the model's own answers.
+
+    Example: truing train grpo comparisons.jsonl --reward rewards.py:short --set grpo.divide_by_std=false
+    """
+    _train(context, data, model, seed, changes, as_json, _policy("grpo", reward, after_sft))
+
+
+def _policy(verb: str, reward: str, after_sft: bool) -> dict[str, Any]:
+    """The steps of a policy-gradient training."""
+    sft = {"sft": {"verb": "sft", "data": "comparisons"}} if after_sft else {}
+    start = {"start_from": "sft"} if after_sft else {}
+    return {**sft, verb: {"verb": verb, "data": "comparisons", "reward_function": reward, **start}}
 
 
 def _train(

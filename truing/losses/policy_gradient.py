@@ -1,7 +1,7 @@
 """Policy gradients without a critic: an answer is judged against the other answers to the same prompt.
 
-All take the rewards of groups of k answers, [groups, k], and return advantages of that shape. The clipped loss that they
-go into is `ppo.clipped_policy_loss`, token by token or, with `answer_logprobs`, answer by answer.
+All take the rewards of groups of k answers, [groups, k], and return advantages of that shape. They go into
+`ppo.clipped_policy_loss`, token by token or, with `answer_logprobs`, answer by answer.
 """
 
 import torch

@@ -32,7 +32,7 @@ def advantages(rewards: Tensor, values: Tensor, discount: float, trace: float) -
 def whitened(numbers: Tensor, shift_mean: bool = True) -> Tensor:
     """Numbers [T] scaled to variance 1, and shifted to mean 0 unless `shift_mean` is false.
 
-    Advantages are whitened fully. Rewards keep their mean: shifting it would change what an answer of more tokens earns.
+    Advantages are whitened fully. Rewards keep their mean: shifting it would change what a longer answer earns.
     """
     variance, mean = torch.var_mean(numbers, correction=0)
     result = (numbers - mean) * (variance + 1e-8).rsqrt()
@@ -64,7 +64,7 @@ def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> float | None:
-    """1 − Var(R − V)/Var(R) over tokens [T]: 1 for a perfect critic, 0 for one that knows only the mean, below 0 for one
-    that is worse. None where all returns are equal: there is nothing to explain."""
+    """1 − Var(R − V)/Var(R) over tokens [T]: 1 for a perfect critic, 0 for one that knows only the mean, below 0 for a
+    worse one. None where all returns are equal: there is nothing to explain."""
     spread = returns.var(correction=0)
     return None if spread == 0 else float(1 - (returns - values).var(correction=0) / spread)

@@ -32,7 +32,7 @@ from truing.train.rows import lower_pass
 
 @dataclass(frozen=True)
 class Batch:
-    """An iteration's rollouts, the states [nodes, width] below the adapters, and the reference's log-probabilities [T]."""
+    """An iteration's rollouts, the states [nodes, width] below the adapters, the reference's log-probabilities [T]."""
 
     rollouts: Rollouts
     below: Tensor
@@ -54,8 +54,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a minibatch minimises: losses of a part's log-probabilities [t] and, with a critic, of its values [t]; each a
-    scalar. `outside` tells of each of the part's tokens or answers whether it is beyond the clip."""
+    """What a minibatch minimises: losses of a part's log-probabilities [t] and, with a critic, of its values [t], each
+    a scalar. `outside` tells of each of the part's tokens or answers whether it is beyond the clip."""
 
     policy: Callable[[Tensor, Part], Tensor]
     outside: Callable[[Tensor, Part], Tensor]

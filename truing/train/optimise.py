@@ -42,8 +42,8 @@ def optimiser(parameters: dict[str, torch.nn.Parameter], config: OptimiserConfig
 
 
 def take_step(adamw: torch.optim.AdamW, loss: float, step: int, steps: int, config: OptimiserConfig) -> float:
-    """Clip, check, and step; returns the gradient's norm before clipping. Each group of parameters is clipped by itself,
-    and a group's "factor", where it has one, multiplies its rate.
+    """Clip, check, and step; returns the gradient's norm before clipping. Each group of parameters is clipped by
+    itself, and a group's "factor", where it has one, multiplies its rate.
 
     Raises `RunError` where the loss or the gradient is not a finite number; the weights are then still those of the
     last step.

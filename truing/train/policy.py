@@ -26,7 +26,7 @@ from truing.engine.adapters import (
 )
 from truing.engine.tree import TokenSequence, build_forest
 from truing.engine.trunk import Trunk
-from truing.engine.value import ValueHead, load_value_head
+from truing.engine.value import ValueHead, load_head, new_head
 from truing.losses.kl import adapted
 from truing.train.checkpoint import Checkpoints
 from truing.train.fit import begin, load_of
@@ -82,8 +82,8 @@ class CriticConfig:
 
 @dataclass(frozen=True)
 class Policy:
-    """One run's moving parts. `reference` names an adapter, or is None for the bare trunk; `first` is the lowest adapted
-    layer; `coefficient` is β, kept with the weights in every checkpoint."""
+    """One run's moving parts. `reference` names an adapter, or is None for the bare trunk; `first` is the lowest
+    adapted layer; `coefficient` is β, kept with the weights in every checkpoint."""
 
     trunk: Trunk
     name: str
@@ -134,7 +134,7 @@ def open_policy(
     learned = dict(mine)
     if value is not None and critic is not None:
         theirs = adapter_parameters(trunk, value.adapter) if value.adapter else {}
-        theirs |= {f"value_head.{key}": parameter for key, parameter in value.head.named_parameters()}
+        theirs |= value.head.parameters()
         adamw.add_param_group({"params": list(theirs.values()), "factor": critic.factor})
         learned |= theirs
     coefficient = Parameter(torch.tensor(config.kl.coefficient, dtype=torch.float64), requires_grad=False)
@@ -145,14 +145,13 @@ def open_policy(
 
 
 def _open_critic(trunk: Trunk, adapter: AdapterConfig, seed: int, name: str, config: CriticConfig) -> Critic:
-    head = ValueHead(trunk.head.shape[1], trunk.dtype, trunk.device)
-    own = f"{name}_value" if config.own_adapter else None
-    if own is not None:
-        add_adapter(trunk, own, adapter, seed)
+    head = new_head(trunk) if config.start_from is None else load_head(trunk, config.start_from)
+    if not config.own_adapter:
+        return Critic(head, None)
+    own = f"{name}_value"
+    add_adapter(trunk, own, adapter, seed)
     if config.start_from is not None:
-        if own is not None:
-            copy_weights(config.start_from, trunk, own)
-        load_value_head(head, config.start_from)
+        copy_weights(config.start_from, trunk, own)
     return Critic(head, own)
 
 

@@ -62,8 +62,8 @@ def scores_of(reward: Reward, rows: Sequence[tuple[Conversation, Answer]]) -> li
     scores = reward.score(rows)
     if len(scores) != len(rows):
         raise RunError(
-            f"the reward gave {len(scores)} scores for {len(rows)} answers; it must give one for each. Training stopped "
-            "and the last checkpoint is kept"
+            f"the reward gave {len(scores)} scores for {len(rows)} answers; it must give one for each. Training "
+            "stopped and the last checkpoint is kept"
         )
     for score, (_, answer) in zip(scores, rows, strict=True):
         if not math.isfinite(score):

@@ -4,7 +4,7 @@
 
 ρ_i is the ratio of the whole answer's probability under the policy to that under the policy that drew it: an answer is
 one action (Ahmadian et al. 2024, arXiv:2402.14740). In the first update ρ = 1 and this is the policy gradient of
-E[score] − β KL(π ‖ π_ref), without bias and without a critic. The clip matters only once an iteration has several updates.
+E[score] − β KL(π ‖ π_ref), without bias and without a critic. The clip matters in later updates of an iteration only.
 """
 
 import time
@@ -51,7 +51,8 @@ def train_rloo(
     start_from: Path | None = None,
     checkpoint: Path | None = None,
 ) -> Generator[Progress | TrainStart | PolicyStep, None, None]:
-    """Train a new adapter `name` on the trunk by a reward of its own answers; it holds the result when the iterator ends.
+    """Train a new adapter `name` on the trunk by rewards of its own answers; it holds the result when the iterator
+    ends.
 
     `start_from` is an adapter folder of the same shape: the starting point and the reference (None: the bare trunk).
     With `checkpoint`, a file, state is saved after every iteration, and a run that finds its own goes on from it to the

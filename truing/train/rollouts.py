@@ -163,7 +163,9 @@ def draw(
         for one in drawn
     ]
     raw = scores_of(reward, [(prompt, answer) for (prompt, _), answer in zip(asked, answers, strict=True)])
-    sequences = [as_drawn(sequence.ids, answer, chat.end_id) for (_, sequence), answer in zip(asked, answers, strict=True)]
+    sequences = [
+        as_drawn(sequence.ids, answer, chat.end_id) for (_, sequence), answer in zip(asked, answers, strict=True)
+    ]
     return _rollouts(trunk, config, answers, sequences, raw)
 
 
