@@ -141,7 +141,7 @@ def test_a_checkpoint_of_another_run_is_refused(trainer: str, tmp_path: Path) ->
 
 
 @ALL
-def test_an_adapter_of_another_base_or_shape_is_refused_and_leaves_nothing_behind(trainer: str, tmp_path: Path) -> None:
+def test_an_adapter_of_another_base_shape_or_method_is_refused(trainer: str, tmp_path: Path) -> None:
     other = Trunk.of(tiny_model(seed=1, vocabulary=8), tokenizer=None, name="other", sha256="1" * 64)
     on = trunk()
     with pytest.raises(InputError, match=r"trained on other .*, not on tiny"):

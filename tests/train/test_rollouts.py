@@ -141,6 +141,8 @@ def test_a_reward_that_is_no_number_or_not_one_for_each_stops_with_a_sentence() 
     for bad in (math.nan, math.inf):
         with pytest.raises(RunError, match=rf"the reward gave {bad} for the answer '.*checkpoint is kept"):
             drawn(trunk(), reward=FunctionReward(lambda _prompt, _answer, bad=bad: bad))
+    with pytest.raises(RunError, match="returned None instead of a number; does it lack a return"):
+        drawn(trunk(), reward=FunctionReward(lambda _prompt, _answer: None))  # type: ignore[arg-type, return-value]
     with pytest.raises(RunError, match="the reward gave 11 scores for 12 answers; it must give one for each"):
         drawn(trunk(), reward=Short())
 

@@ -78,8 +78,15 @@ def scored_rows(trunk: Trunk, forest: Forest, below: Tensor | None = None, start
     rows, edge_row = np.unique(forest.parent[children], return_inverse=True)
     hidden = trunk.run_forest(forest, start=start, below=below)
     scored = trunk.norm(hidden.index_select(0, trunk.tensor(rows)))
-    numbers = (trunk.tensor(part) for part in (edge_row, forest.ids[children], flat_edge, sequence))
-    return ScoredRows(trunk, scored, *numbers, len(forest.paths))
+    return ScoredRows(
+        trunk,
+        scored,
+        edge_row=trunk.tensor(edge_row),
+        edge_token=trunk.tensor(forest.ids[children]),
+        flat_edge=trunk.tensor(flat_edge),
+        sequence=trunk.tensor(sequence),
+        count=len(forest.paths),
+    )
 
 
 def batches(forest: Forest, order: Sequence[int], tokens: int, group: int = 1) -> Iterator[list[int]]:

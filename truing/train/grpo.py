@@ -96,11 +96,8 @@ def objective(batch: Batch, advantages: Tensor, beta: float, config: GRPOConfig)
     """The clipped loss, token by token or answer by answer, with the divergence beside it."""
     rollouts, clip = batch.rollouts, config.clip
     drawn_answers = rollouts.sums(rollouts.drawn) / rollouts.lengths
-    weight = (
-        1 / rollouts.lengths
-        if config.length == "answer"
-        else torch.full_like(rollouts.scores, 1 / config.rollout.max_new_tokens)
-    )
+    longest = torch.full_like(rollouts.lengths, config.rollout.max_new_tokens)
+    weight = 1 / (rollouts.lengths if config.length == "answer" else longest).to(rollouts.scores.dtype)
 
     def ratios(logprobs: Tensor, part: Part) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(log π, log π as drawn, advantage, weight) of each token, or of each answer (the mean over its tokens)."""

@@ -56,8 +56,9 @@ class PolicyStep(TrainStep):
     eos_rate: share of answers that ended by themselves. distinct_2: share of different pairs of neighbouring tokens in
     all answers. step_kl: nats a token between the policy that drew and the one before the last update;
     clip_fraction: share of the iteration's tokens (or answers) beyond the clip; updates: optimiser steps, fewer than
-    planned where step_kl reached its limit. coefficient: β of this iteration. explained_variance: of the critic, None
-    without one or where returns do not vary. The seconds are None in a kept curve.
+    planned where step_kl reached its limit. Advantages are told before whitening. coefficient: β of this iteration.
+    explained_variance: of the critic, None without one or where returns do not vary. The seconds are None in a kept
+    curve.
     """
 
     answers: int

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import SupportsFloat
 
 from truing.core.digest import digest_file
 from truing.core.errors import InputError, RunError
@@ -24,8 +25,12 @@ class FunctionReward:
         self.version = version
 
     def score(self, rows: Sequence[tuple[Conversation, Answer]]) -> list[float]:
-        """One number a row."""
-        return [float(self.function(prompt, answer)) for prompt, answer in rows]
+        """One number a row. Raises `RunError` where the function returns something else."""
+        scores = [self.function(prompt, answer) for prompt, answer in rows]
+        for score in scores:
+            if not isinstance(score, SupportsFloat):
+                raise RunError(f"the reward function returned {score!r} instead of a number; does it lack a return?")
+        return [float(score) for score in scores]
 
 
 def function_reward(where: str) -> FunctionReward:

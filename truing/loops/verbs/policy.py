@@ -38,7 +38,7 @@ class GRPOSettings(grpo.GRPOConfig):
     reward_function: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class PolicyGradient:
     """A verb that trains by a reward of the model's own answers, from the bare trunk or from the adapter in the role
     `start_from`, which is then the reference as well."""
