@@ -12,6 +12,7 @@ from truing.core.records import Answer, Conversation, Message
 from truing.engine.adapters import AdapterConfig, adapter_parameters
 from truing.engine.trunk import Trunk
 from truing.train.grpo import GRPOConfig, train_grpo
+from truing.train.online import OnlineDPOConfig, train_online_dpo
 from truing.train.optimise import OptimiserConfig
 from truing.train.policy import PolicyConfig
 from truing.train.ppo import PPOConfig, train_ppo
@@ -35,8 +36,9 @@ CONFIGS: dict[str, PolicyConfig] = {
     "rloo": RLOOConfig(**SETTINGS),
     "grpo": GRPOConfig(**SETTINGS),
     "ppo": PPOConfig(**SETTINGS),
+    "online": OnlineDPOConfig(**{**SETTINGS, "rollout": ROLLOUT.model_copy(update={"prompts": 6, "samples": 2})}),
 }
-TRAINERS: dict[str, Any] = {"rloo": train_rloo, "grpo": train_grpo, "ppo": train_ppo}
+TRAINERS: dict[str, Any] = {"rloo": train_rloo, "grpo": train_grpo, "ppo": train_ppo, "online": train_online_dpo}
 
 
 class Chat:
