@@ -1,7 +1,11 @@
 """PPO, RLOO and GRPO on a tiny model: what they reach, what may not matter, resuming, and what each refuses."""
 
 import itertools
+import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.conftest import tiny_model
+from tests.conftest import REPOSITORY, tiny_model
 from tests.train.rlhf import CONFIGS, ROLLOUT, random_adapter, steps_of, timeless, train, trunk, wanted, weights
 from truing.core.errors import InputError, RunError
 from truing.core.records import Progress
@@ -228,3 +232,13 @@ def test_a_function_is_found_by_its_name_and_its_version_is_its_file(tmp_path: P
     ):
         with pytest.raises(InputError, match=why):
             function_reward(bad)
+
+
+def test_killed_at_source_lines_by_sigkill_they_leave_the_same_artifact(tmp_path: Path) -> None:
+    """At every thirtieth line; with 1 instead of 30, killing_policy.py takes each line."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.train.killing_policy", str(tmp_path), "30"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [(one["trainer"], one["wrong"]) for one in found] == [("ppo", []), ("rloo", [])], done.stderr
+    assert all(one["trials"] >= 8 for one in found)
