@@ -1,7 +1,8 @@
 """Kills PPO and RLOO at chosen lines, as `killing.py` does: python -m tests.train.killing_policy FOLDER STRIDE.
 
-Between drawing and scoring, in the reference pass, between two micro-batches, between policy and critic, where β changes,
-and at every call of a checkpoint's write. Prints one line a trainer: how many trials, and which of them ended otherwise.
+Between drawing and scoring, in the reference pass, between two micro-batches, between policy and critic, where β
+changes, and at every call of a checkpoint's write. Prints one line a trainer: how many trials, and which of them ended
+otherwise.
 """
 
 import json
