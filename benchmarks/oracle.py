@@ -76,7 +76,7 @@ class Watched(FunctionReward):
     """A reward that keeps what another one says of the same answers."""
 
     def __init__(self, function: Any, gold: Any) -> None:
-        super().__init__(function, "1")
+        super().__init__(lambda rows: [function(*row) for row in rows], function.__name__, "1")
         self.gold, self.last = gold, math.nan
 
     def score(self, rows: Sequence[tuple[Conversation, Answer]]) -> list[float]:

@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [{"id": f"r{n}", "prompt": f"Q{n // 2}?", "chosen": f"Yes, {n}.", "rejected": f"No {n}!"} for n in range(6)]
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     Path("rewards.py").write_text(
-        "def vowels(conversation, answer):\n    return sum(letter in 'aeiou' for letter in answer.text)\n"
+        "def vowels(rows):\n    return [sum(letter in 'aeiou' for letter in answer.text) for _, answer in rows]\n"
     )
     return tmp_path
 
@@ -64,13 +64,13 @@ def test_it_starts_from_an_adapter_and_another_reward_is_another_step(tiny_folde
     first = run(tiny_folder, steps)
     assert first["rloo"].metrics["kl_k1"] != 0
     assert run(tiny_folder, steps)["rloo"].id == first["rloo"].id
-    Path("rewards.py").write_text("def vowels(conversation, answer):\n    return len(answer.text)\n")
+    Path("rewards.py").write_text("def vowels(rows):\n    return [len(answer.text) for _, answer in rows]\n")
     assert run(tiny_folder, steps)["rloo"].id != first["rloo"].id
 
 
 def test_a_reward_that_is_not_there_is_said_before_anything_runs(tiny_folder: Path) -> None:
-    for where, why in (("absent.py:vowels", "cannot be imported"), ("rewards.py:consonants", "has no function")):
-        with pytest.raises(InputError, match=rf"\[rloo\] reward function '{where}': .*{why}"):
+    for where, why in (("absent.py:vowels", "cannot be loaded"), ("rewards.py:consonants", "there is no function")):
+        with pytest.raises(InputError, match=rf"\[rloo\] .*{why}"):
             run(tiny_folder, {"rloo": {"verb": "rloo", **FAST, "reward_function": where}})
     with pytest.raises(InputError, match="the key 'reward_function' is missing"):
         run(tiny_folder, {"rloo": {"verb": "rloo", "data": "data"}})

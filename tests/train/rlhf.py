@@ -1,6 +1,6 @@
 """A tiny trunk with a vocabulary of eight tokens, whose answers therefore end soon, and runs of the three trainers."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,17 @@ def wanted(_prompt: Conversation, answer: Answer) -> float:
     return float(answer.token_ids.count(WANTED))
 
 
-REWARD = FunctionReward(wanted)
+def each(function: Callable[[Conversation, Answer], Any], version: str = "1") -> FunctionReward:
+    """A function of one answer as a reward."""
+    return FunctionReward(lambda rows: [function(prompt, answer) for prompt, answer in rows], "test", version)
+
+
+REWARD = each(wanted)
+
+
+def wanted_of(rows: Any) -> list[float]:
+    """`wanted`, as users write a reward."""
+    return [wanted(prompt, answer) for prompt, answer in rows]
 
 
 def trunk(dtype: torch.dtype = torch.float64, **changes: Any) -> Trunk:

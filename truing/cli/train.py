@@ -61,7 +61,7 @@ Function = Annotated[
     typer.Option(
         "--reward",
         metavar="FILE.py:NAME",
-        help="A Python function (conversation, answer) → number, by its file or as package.module:NAME.",
+        help="A Python function from rows of (conversation, answer) to numbers, by its file or as module:NAME.",
     ),
 ]
 AfterSFT = Annotated[bool, typer.Option("--after-sft/--from-base", help="Begin with SFT on the better answers.")]

@@ -1,4 +1,4 @@
-"""Rewards as training meets them: a plain Python function as a `Reward`, and the check of what any reward returns."""
+"""Rewards as training meets them: a plain Python function as a `Reward`, and the check of what any reward says."""
 
 import importlib
 import importlib.util
@@ -7,50 +7,49 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import SupportsFloat
 
 from truing.core.digest import digest_file
 from truing.core.errors import InputError, RunError
 from truing.core.protocols import Reward
 from truing.core.records import Answer, Conversation
 
-Function = Callable[[Conversation, Answer], float]
+Rows = Sequence[tuple[Conversation, Answer]]
 
 
 class FunctionReward:
-    """A function (conversation, answer) → number as a `Reward`. Change `version` when the function changes."""
+    """A Python function from rows of (conversation, answer) to as many numbers. `version` must change when it does."""
 
-    def __init__(self, function: Function, version: str = "1") -> None:
-        self.function = function
-        self.version = version
+    def __init__(self, function: Callable[[Rows], Sequence[float]], name: str, version: str) -> None:
+        self.function, self.name, self.version = function, name, version
 
-    def score(self, rows: Sequence[tuple[Conversation, Answer]]) -> list[float]:
-        """One number a row. Raises `RunError` where the function returns something else."""
-        scores = [self.function(prompt, answer) for prompt, answer in rows]
-        for score in scores:
-            if not isinstance(score, SupportsFloat):
-                raise RunError(f"the reward function returned {score!r} instead of a number; does it lack a return?")
-        return [float(score) for score in scores]
+    def score(self, rows: Rows) -> list[float]:
+        """One number a row. Raises `InputError` where the function returns something else."""
+        found = self.function(rows)
+        try:
+            return [float(score) for score in found]
+        except TypeError:
+            raise InputError(
+                f"{self.name} returned {str(found)[:60]}; expected a list with a number for each row"
+            ) from None
 
 
-def function_reward(where: str) -> FunctionReward:
-    """The function that `FILE.py:NAME` or `package.module:NAME` names; its version is the file's hash.
+def load_function(text: str) -> FunctionReward:
+    """The function that `file.py:name` or `module:name` names. Its code runs: name only files that you trust. Its
+    version is that of its file.
 
     Raises `InputError` where there is no such function.
     """
-    source, _, name = where.rpartition(":")
-    if not source or not name.isidentifier():
-        raise InputError(f"reward function {where!r}: write it as FILE.py:NAME or package.module:NAME")
+    place, _, name = text.rpartition(":")
+    if not place or not name.isidentifier():
+        raise InputError(f"function {text!r}: write it as file.py:name or module:name")
     try:
-        module = _file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
+        module = _file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except Exception as error:  # whatever the user's own module raises while it is read
-        raise InputError(
-            f"reward function {where!r}: {source} cannot be imported ({type(error).__name__}: {error})"
-        ) from None
+        raise InputError(f"{place}: cannot be loaded, {type(error).__name__}: {error}; mend it") from None
     function = getattr(module, name, None)
     if not callable(function):
-        raise InputError(f"reward function {where!r}: {source} has no function {name}")
-    return FunctionReward(function, digest_file(Path(inspect.getfile(module))))
+        raise InputError(f"{place}: there is no function {name!r}")
+    return FunctionReward(function, text, digest_file(Path(inspect.getfile(module))))
 
 
 def _file(path: Path) -> ModuleType:
@@ -62,7 +61,7 @@ def _file(path: Path) -> ModuleType:
     return module
 
 
-def scores_of(reward: Reward, rows: Sequence[tuple[Conversation, Answer]]) -> list[float]:
+def scores_of(reward: Reward, rows: Rows) -> list[float]:
     """What a reward says of the rows. Raises `RunError` unless that is one finite number for each."""
     scores = reward.score(rows)
     if len(scores) != len(rows):

@@ -1,7 +1,7 @@
 """The verbs `ppo`, `rloo` and `grpo`: prompts of a dataset and a reward in; an adapter and its training curve out.
 
-The reward is a Python function, named by the setting `reward_function` as FILE.py:NAME or package.module:NAME. It takes
-the conversation and the answer and returns a number.
+The reward is a Python function, named by the setting `reward_function` as FILE.py:NAME or module:NAME. It takes rows of
+(conversation, answer) and returns a list with a number for each.
 """
 
 import json
@@ -17,7 +17,7 @@ from truing.loops.recipe import Step, StepResult
 from truing.loops.verbs.dataset import read_rows
 from truing.loops.verbs.training import POLICY, _train
 from truing.train import grpo, ppo, rloo
-from truing.train.rewards import function_reward
+from truing.train.rewards import load_function
 
 
 class PPOSettings(ppo.PPOConfig):
@@ -54,7 +54,7 @@ class PolicyGradient:
 
     def reads(self, config: Any, _roles: Collection[str], _context: Context) -> Mapping[str, str]:
         """The file of the reward function. Raises `InputError` unless it can be imported and has the function."""
-        return {"reward": function_reward(config.reward_function).version}
+        return {"reward": load_function(config.reward_function).version}
 
     def run(self, step: Step, config: Any) -> Generator[Record, None, StepResult]:
         """Write the adapter and steps.jsonl, one record an iteration."""
@@ -70,7 +70,7 @@ class PolicyGradient:
             trunk,
             Chat(trunk.tokenizer, trunk.context),
             prompts,
-            function_reward(config.reward_function),
+            load_function(config.reward_function),
             config,
             seed=step.seed,
             name=POLICY,
