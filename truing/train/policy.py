@@ -15,6 +15,7 @@ from torch.nn import Parameter
 
 from truing.core.config import Config
 from truing.core.errors import InputError
+from truing.engine import full
 from truing.engine.adapters import (
     AdapterConfig,
     adapter_files,
@@ -133,8 +134,10 @@ def open_policy(
     adamw = optimiser(mine, config.optimiser)
     learned = dict(mine)
     if value is not None and critic is not None:
-        theirs = adapter_parameters(trunk, value.adapter) if value.adapter else {}
+        theirs = dict(adapter_parameters(trunk, value.adapter)) if value.adapter else {}
         theirs |= value.head.parameters()
+        for parameter in theirs.values():
+            parameter.requires_grad_(True)
         adamw.add_param_group({"params": list(theirs.values()), "factor": critic.factor})
         learned |= theirs
     coefficient = Parameter(torch.tensor(config.kl.coefficient, dtype=torch.float64), requires_grad=False)
@@ -156,10 +159,12 @@ def _open_critic(trunk: Trunk, adapter: AdapterConfig, seed: int, name: str, con
 
 
 def close_policy(trunk: Trunk, name: str) -> None:
-    """Take the reference and the critic from the trunk; the policy stays."""
+    """Take the reference and the critic from the trunk; the policy stays, in use."""
     held = {*trunk.full, *(trunk.peft.peft_config if trunk.peft is not None else ())}
     for other in sorted(held & {f"{name}_reference", f"{name}_value"}):
         remove_adapter(trunk, other)
+    if name in trunk.full:
+        full.switch(trunk, name)  # removing full weights puts none in use
 
 
 def start(policy: Policy, sequences: Sequence[TokenSequence], config: PolicyConfig) -> TrainStart:

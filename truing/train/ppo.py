@@ -41,7 +41,7 @@ class PPOConfig(PolicyConfig):
     policy's learning rate the critic has."""
 
     critic: Literal["adapter", "shared"] = "adapter"
-    critic_factor: float = Field(default=5.0, gt=0)
+    critic_factor: float = Field(default=1.0, gt=0)
     value_coefficient: float = Field(default=0.1, gt=0)
     value_clip: float = Field(default=0.2, gt=0)
     discount: float = Field(default=1.0, ge=0, le=1)
