@@ -212,12 +212,12 @@ def test_the_entropy_is_that_of_the_policy_that_drew(monkeypatch: pytest.MonkeyP
     assert torch.allclose(torch.cat(seen.entropy), torch.cat(expected), atol=1e-9)
 
 
-BETA = 0.7
+BETA = 0.5
 
 
 def token_value(_prompt: Conversation, answer: Answer) -> float:
     """A bandit of eight arms: a number for each token that can be said first, the end being worth 0."""
-    return [0.5, -1.0, 0.2, 1.5, 0.0, 1.0, -0.5][answer.token_ids[0]] if answer.token_ids else 0.0
+    return [1.0, -2.0, 0.4, 3.0, 0.0, 2.0, -1.0][answer.token_ids[0]] if answer.token_ids else 0.0
 
 
 @pytest.mark.parametrize("trainer", [train_ppo, train_rloo], ids=["ppo", "rloo"])
@@ -234,10 +234,10 @@ def test_on_answers_of_one_token_the_transformer_arrives_at_the_bandit_s_optimum
         "epochs": 2,
         "minibatch_prompts": 1,
         "stop_kl": None,
-        "rollout": RolloutConfig(prompts=1, samples=96, max_new_tokens=1, missing_end_penalty=0.0, may_all_be_cut=True),
+        "rollout": RolloutConfig(prompts=1, samples=64, max_new_tokens=1, missing_end_penalty=0.0, may_all_be_cut=True),
         "kl": KLConfig(coefficient=BETA),
         "adapter": AdapterConfig(rank=4, alpha=8, upper_layers=1),
-        "optimiser": OptimiserConfig(learning_rate=2e-2, final_rate=0.02),
+        "optimiser": OptimiserConfig(learning_rate=1e-2, final_rate=0.02),
     }
     config = PPOConfig(**settings) if trainer is train_ppo else RLOOConfig(**settings)
     for _ in trainer(on, Chat(), [asked("1 2 4")], each(token_value), config):
@@ -247,7 +247,7 @@ def test_on_answers_of_one_token_the_transformer_arrives_at_the_bandit_s_optimum
     reached = float((learned.exp() * (rewards - BETA * (learned - reference))).sum())
     begun = float((reference.exp() * rewards).sum())
     assert best - begun > 0.1
-    assert best - reached < 0.03 * (best - begun)
+    assert best - reached < 0.05 * (best - begun)
 
 
 def _answer(token: int) -> Answer:
