@@ -78,8 +78,9 @@ class PolicyGradient:
             checkpoint=ledger.workspace(step.key) / "checkpoint.safetensors",
         )
         result = yield from _train(step, records, 0)
-        last = json.loads((step.folder / "steps.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-        shown = {name: last[name] for name in ("reward", "kl_k1", "mean_length", "eos_rate", "coefficient")}
+        curve = (step.folder / "steps.jsonl").read_text(encoding="utf-8").splitlines()
+        last = json.loads(curve[-1]) if curve else {}  # empty where somebody took the curve away
+        shown = {name: last.get(name) for name in ("reward", "kl_k1", "mean_length", "eos_rate", "coefficient")}
         return StepResult(metrics={**result.metrics, **shown, "prompts": len(prompts)})
 
 
