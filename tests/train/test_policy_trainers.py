@@ -44,7 +44,8 @@ def test_the_reward_rises_and_records_say_what_happened(trainer: str) -> None:
     on = trunk()
     records = steps_of(train(trainer, on, changes={"iterations": 12, "stop_kl": 0.5}))
     assert [record.step for record in records] == list(range(1, 13))
-    assert sum(record.reward for record in records[-3:]) > sum(record.reward for record in records[:3]) + 1
+    risen = sum(record.reward for record in records[-3:]) - sum(record.reward for record in records[:3])
+    assert risen > (0.2 if trainer == "online" else 1)  # pairs say less than scores
     first, last = records[0], records[-1]
     assert first.kl_k1 == pytest.approx(0, abs=1e-9)  # a new adapter changes nothing, and the drawn are the fresh
     assert first.kl_k3 == pytest.approx(0, abs=1e-9)

@@ -91,6 +91,10 @@ def _ancestors(step: Step, artifact: Artifact) -> dict[str, Artifact]:
 
 def _curve(step: Step, artifact: Artifact) -> list[TrainStep]:
     lines = lines_of(step.context.ledger.folder(artifact) / "steps.jsonl")
-    return [
-        (PolicyStep if "coefficient" in json.loads(line) else TrainStep).model_validate_json(line) for line in lines
-    ]
+    return [_step_of(line) for line in lines]
+
+
+def _step_of(line: str) -> TrainStep:
+    """A kept step: an iteration of a policy-gradient trainer is known by its coefficient."""
+    kind = PolicyStep if "coefficient" in json.loads(line) else TrainStep
+    return kind.model_validate_json(line)
