@@ -21,6 +21,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,22 @@ from truing.train.rollouts import RolloutConfig, as_drawn
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / ".bench" / "oracle"
 PAGE, BEGIN, END = "rlhf.md", "<!-- oracle: begin -->\n", "<!-- oracle: end -->\n"
-LOW, HIGH, MOST_TOKENS = 12, 24, 48
-HELD_OUT, BEST_OF = 48, 16
+LOW, HIGH = 12, 24  # the band, in tokens
 STAGES = ("base", "ppo-band", "rloo-band", "ppo-word", "rloo-word", "over-rloo")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is drawn: held-out prompts, answers to each for the best of n, tokens, iterations, answers of each."""
+
+    held_out: int = 48
+    best_of: int = 16
+    tokens: int = 48
+    iterations: int = 60
+    answers: int = 32
+
+
+SMALL = Sizes(held_out=3, best_of=4, tokens=16, iterations=3, answers=4)
 
 
 def band(_prompt: Conversation, answer: Answer) -> float:
@@ -87,23 +101,28 @@ class Watched(FunctionReward):
 REWARDS = {"band": (band, band), "word": (word, word), "over": (proxy, band)}
 
 
-def prompts() -> tuple[list[Conversation], list[Conversation]]:
+def prompts(sizes: Sizes) -> tuple[list[Conversation], list[Conversation]]:
     """(training, held out): the starter's prompts of harmless questions, in the order of their hash."""
     files = [file for file in comparison_files(STARTER) if "helpful" in file.name]
     rows = [row for file in files for row in formats.load(file)[0]]
     unique = sorted(
         dict.fromkeys(row.prompt for row in rows), key=lambda one: hashlib.sha256(one[-1].content.encode()).hexdigest()
     )
-    return unique[HELD_OUT:], unique[:HELD_OUT]
+    return unique[sizes.held_out :], unique[: sizes.held_out]
 
 
-def settings(name: str) -> PPOConfig | RLOOConfig:
-    """Of a stage: 32 answers an iteration. Over-optimisation is to be seen, so there nothing holds the policy back."""
+def settings(name: str, sizes: Sizes) -> PPOConfig | RLOOConfig:
+    """Of a stage. Over-optimisation is to be seen, so there nothing holds the policy back."""
     ppo = name.startswith("ppo")
+    samples = 2 if ppo else 4
     common: dict[str, Any] = {
-        "iterations": 60,
+        "iterations": sizes.iterations,
         "rollout": RolloutConfig(
-            prompts=16 if ppo else 8, samples=2 if ppo else 4, max_new_tokens=MOST_TOKENS, missing_end_penalty=0.0
+            prompts=sizes.answers // samples,
+            samples=samples,
+            max_new_tokens=sizes.tokens,
+            missing_end_penalty=0.0,
+            may_all_be_cut=True,
         ),
         "kl": KLConfig(coefficient=0.0 if name.startswith("over") else 0.02),
         "optimiser": OptimiserConfig(learning_rate=3e-4, warmup=0.05),
@@ -111,11 +130,13 @@ def settings(name: str) -> PPOConfig | RLOOConfig:
     return PPOConfig(**common) if ppo else RLOOConfig(**common)
 
 
-def answers_of(trunk: Trunk, chat: Chat, asked: Sequence[Conversation], seed: int, what: str) -> list[Answer]:
+def answers_of(
+    trunk: Trunk, chat: Chat, asked: Sequence[Conversation], tokens: int, seed: int, what: str
+) -> list[Answer]:
     """One drawn answer to each of the conversations, with progress."""
     ids = [chat.prompt_ids(one) for one in asked]
     made: list[Answer | None] = [None] * len(ids)
-    decoding = Decoding(temperature=1.0, max_new_tokens=MOST_TOKENS, seed=seed)
+    decoding = Decoding(temperature=1.0, max_new_tokens=tokens, seed=seed)
     for done, (number, one) in enumerate(generate(trunk, ids, decoding, chat.end_id), start=1):
         made[number] = Answer(
             text=chat.text(one.ids),
@@ -129,22 +150,22 @@ def answers_of(trunk: Trunk, chat: Chat, asked: Sequence[Conversation], seed: in
     return [one for one in made if one is not None]
 
 
-def base(trunk: Trunk, chat: Chat) -> dict[str, Any]:
+def base(trunk: Trunk, chat: Chat, sizes: Sizes) -> dict[str, Any]:
     """The bare model on held-out prompts, and the best of n of its answers, for every reward.
 
     The mean of the best of n among m ≥ n drawn answers is taken over all subsets: with rewards sorted upwards, the i-th
     is the best of C(i−1, n−1) of C(m, n) subsets.
     """
-    _, held_out = prompts()
-    asked = [one for one in held_out for _ in range(BEST_OF)]
-    answers = answers_of(trunk, chat, asked, 1, "base")
+    _, held_out = prompts(sizes)
+    asked = [one for one in held_out for _ in range(sizes.best_of)]
+    answers = answers_of(trunk, chat, asked, sizes.tokens, 1, "base")
     found: dict[str, Any] = {"eos_rate": float(np.mean([one.finished for one in answers]))}
     for name, (reward, gold) in REWARDS.items():
         said = np.array([[reward(p, a), gold(p, a)] for p, a in zip(asked, answers, strict=True)])
-        said = said.reshape(len(held_out), BEST_OF, 2)
+        said = said.reshape(len(held_out), sizes.best_of, 2)
         rows = []
-        for n in (1, 2, 4, 8, 16):
-            weights = np.array([math.comb(i, n - 1) for i in range(BEST_OF)]) / math.comb(BEST_OF, n)
+        for n in (n for n in (1, 2, 4, 8, 16) if n <= sizes.best_of):
+            weights = np.array([math.comb(i, n - 1) for i in range(sizes.best_of)]) / math.comb(sizes.best_of, n)
             order = np.argsort(said[:, :, 0], axis=1, kind="stable")
             both = [np.take_along_axis(said[:, :, k], order, 1) @ weights for k in (0, 1)]
             rows.append(
@@ -159,14 +180,14 @@ def interval(values: np.ndarray[Any, Any]) -> list[float]:
     return [float(values.mean()), float(1.96 * values.std(ddof=1) / math.sqrt(len(values)))]
 
 
-def measured(trunk: Trunk, chat: Chat, adapter: Path, name: str) -> dict[str, Any]:
+def measured(trunk: Trunk, chat: Chat, adapter: Path, name: str, sizes: Sizes) -> dict[str, Any]:
     """A trained policy on held-out prompts: reward, KL in nats an answer by both estimators, length."""
-    _, held_out = prompts()
+    _, held_out = prompts(sizes)
     asked = [one for one in held_out for _ in range(4)]
     load_adapter(trunk, adapter, "measured")
     try:
         with use_adapter(trunk, "measured"):
-            answers = answers_of(trunk, chat, asked, 2, f"{name}, held out")
+            answers = answers_of(trunk, chat, asked, sizes.tokens, 2, f"{name}, held out")
         sequences = [as_drawn(chat.prompt_ids(p), a, chat.end_id) for p, a in zip(asked, answers, strict=True)]
         forest, reference = build_forest(sequences), []
         for part in batches(forest, range(len(sequences)), 2048):
@@ -187,13 +208,15 @@ def measured(trunk: Trunk, chat: Chat, adapter: Path, name: str) -> dict[str, An
     }
 
 
-def trained(trunk: Trunk, chat: Chat, name: str, minutes: float, most_kl: float) -> dict[str, Any]:
+def trained(
+    trunk: Trunk, chat: Chat, name: str, sizes: Sizes, kept: Path, minutes: float, most_kl: float
+) -> dict[str, Any]:
     """Train a stage, from where it was stopped, and measure it."""
     function, gold = REWARDS["over" if name.startswith("over") else name.split("-")[1]]
     reward = Watched(function, gold)
-    training, _ = prompts()
-    config, trainer = settings(name), train_ppo if name.startswith("ppo") else train_rloo
-    curve_file = KEPT / f"{name}.jsonl"
+    training, _ = prompts(sizes)
+    config, trainer = settings(name, sizes), train_ppo if name.startswith("ppo") else train_rloo
+    curve_file = kept / f"{name}.jsonl"
     items: Any = trainer(
         trunk,
         chat,
@@ -202,7 +225,7 @@ def trained(trunk: Trunk, chat: Chat, name: str, minutes: float, most_kl: float)
         config,
         seed=0,
         name="policy",  # type: ignore[operator]
-        checkpoint=KEPT / f"{name}.safetensors",
+        checkpoint=kept / f"{name}.safetensors",
     )
     used = sum(one["seconds"] for one in read_curve(curve_file).values())
     begun = time.monotonic()
@@ -223,11 +246,15 @@ def trained(trunk: Trunk, chat: Chat, name: str, minutes: float, most_kl: float)
             if used > 60 * minutes or item.kl_k1 > most_kl:
                 break
         items.close()
-        save_adapter(trunk, "policy", KEPT / name)
+        save_adapter(trunk, "policy", kept / name)
     finally:
         if trunk.peft is not None:
             remove_adapter(trunk, "policy")
-    return {"minutes": used / 60, "iterations": max(read_curve(curve_file)), **measured(trunk, chat, KEPT / name, name)}
+    return {
+        "minutes": used / 60,
+        "iterations": max(read_curve(curve_file)),
+        **measured(trunk, chat, kept / name, name, sizes),
+    }
 
 
 def read_curve(file: Path) -> dict[int, dict[str, Any]]:
@@ -244,7 +271,7 @@ def fitted(points: Sequence[tuple[float, float]], logarithm: bool) -> tuple[floa
     return float(alpha), float(beta)
 
 
-def table(results: dict[str, Any]) -> str:
+def table(results: dict[str, Any], kept: Path) -> str:
     """What was measured, as Markdown."""
     lines = [
         "| reward | policy | KL (nats an answer) | reward on held-out prompts | iterations | minutes |",
@@ -260,7 +287,7 @@ def table(results: dict[str, Any]) -> str:
                     f"| {title} | {method.upper()} | {one['kl_k1']:.2f} | {shown(one['reward'])} | "
                     f"{one['iterations']} | {one['minutes']:.0f} |"
                 )
-    over = read_curve(KEPT / "over-rloo.jsonl")
+    over = read_curve(kept / "over-rloo.jsonl")
     if over and "base" in results:
         start = results["base"]["over"][0]
         lines += ["", "| √KL | proxy | gold |", "|---|---|---|"]
@@ -285,26 +312,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--minutes", type=float, default=30.0, help="most minutes of each training stage")
     parser.add_argument("--most-kl", type=float, default=10.0, help="nats an answer at which a stage stops")
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--small", action="store_true", help="few answers: a trial of this script, no measurement")
+    parser.add_argument("--kept", type=Path, default=KEPT, metavar="FOLDER", help="where results are kept")
     parser.add_argument("--again", action="store_true", help="measure stages again that have a result")
     parser.add_argument("--write", type=Path, metavar="DOCS", help="write the table into rlhf.md in this folder")
     asked = parser.parse_args(arguments)
-    KEPT.mkdir(parents=True, exist_ok=True)
-    wanted = [name for name in asked.stages if asked.again or not (KEPT / f"{name}.json").exists()]
+    asked.kept.mkdir(parents=True, exist_ok=True)
+    wanted = [name for name in asked.stages if asked.again or not (asked.kept / f"{name}.json").exists()]
     if wanted and asked.write is None:
-        trunk = Trunk.load("smollm2-135m")
+        trunk, sizes = Trunk.load(asked.model), SMALL if asked.small else Sizes()
         chat = Chat(trunk.tokenizer, trunk.context)
         for name in wanted:
             most_kl = math.inf if name.startswith("over") else asked.most_kl
-            found = base(trunk, chat) if name == "base" else trained(trunk, chat, name, asked.minutes, most_kl)
-            (KEPT / f"{name}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+            found = (
+                base(trunk, chat, sizes)
+                if name == "base"
+                else trained(trunk, chat, name, sizes, asked.kept, asked.minutes, most_kl)
+            )
+            (asked.kept / f"{name}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     results = {
-        name: json.loads((KEPT / f"{name}.json").read_text()) for name in STAGES if (KEPT / f"{name}.json").exists()
+        name: json.loads((asked.kept / f"{name}.json").read_text())
+        for name in STAGES
+        if (asked.kept / f"{name}.json").exists()
     }
-    print(table(results))
+    print(table(results, asked.kept))
     if asked.write is not None:
         page = asked.write / PAGE
         before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-        page.write_text(before + BEGIN + table(results) + END + rest.partition(END)[2], encoding="utf-8")
+        page.write_text(before + BEGIN + table(results, asked.kept) + END + rest.partition(END)[2], encoding="utf-8")
     return 0
 
 
