@@ -92,7 +92,7 @@ def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]"
     """Draw a recipe's records as they come; returns the finished steps by name."""
     from truing.core.records import Progress as Preparing
     from truing.loops.events import Notice, Reading, StepDone, StepStarted, StepWaiting, Total
-    from truing.train.records import TrainStart, TrainStep
+    from truing.train.records import PolicyStep, TrainStart, TrainStep
 
     finished: dict[str, StepDone] = {}
     step, stage, total, items = "", "", None, 0
@@ -126,6 +126,8 @@ def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]"
                 stage = "training"
                 display.stage(f"{step}: training", record.steps)
             display.advance(record.step, record.steps, _note(record))
+            if isinstance(record, PolicyStep):
+                display.log(f"  iteration {record.step} of {record.steps}: {_note(record)}")
         elif isinstance(record, ItemResult):
             items += 1
             display.advance(items, total, record.task.replace("_", " "))
@@ -154,6 +156,13 @@ def _settled(record: "TrainStart") -> Iterator[str]:
 
 
 def _note(record: "TrainStep") -> str:
+    from truing.train.records import PolicyStep
+
+    if isinstance(record, PolicyStep):
+        return (
+            f"reward {record.reward:.3f}, KL {record.kl_k1:.2f} nats, {record.mean_length:.1f} tokens, "
+            f"{record.eos_rate:.0%} ended"
+        )
     accuracy = "" if record.accuracy is None else f" accuracy {record.accuracy:.2f}"
     speed = "" if record.tokens_per_second is None else f" {record.tokens_per_second:,.0f} tokens/s"
     return f"loss {record.loss:.3f}{accuracy}{speed}"

@@ -1,4 +1,4 @@
-"""`truing train sft|preference|unpaired|reward`: one training step, without writing a recipe."""
+"""`truing train sft|preference|unpaired|reward|ppo|rloo|grpo`: one training step, without writing a recipe."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from truing.core.config import apply_overrides
 
 train = typer.Typer(
     name="train",
-    help="Train an adapter: sft, preference, unpaired; or a reward model: reward.",
+    help="Train an adapter: sft, preference, unpaired, ppo, rloo, grpo; or a reward model: reward.",
     no_args_is_help=True,
 )
 Data = Annotated[
@@ -94,6 +94,78 @@ def reward(
     """
     steps = {"reward": {"verb": "reward", "data": "comparisons"}}
     _train(context, data, model, seed, changes, as_json, steps, held_out)
+
+
+Function = Annotated[
+    str,
+    typer.Option(
+        "--reward",
+        metavar="FILE.py:NAME",
+        help="A Python function from rows of (conversation, answer) to numbers, by its file or as module:NAME.",
+    ),
+]
+AfterSFT = Annotated[bool, typer.Option("--after-sft/--from-base", help="Begin with SFT on the better answers.")]
+
+
+@train.command()
+def ppo(
+    context: typer.Context,
+    data: Data,
+    reward: Function,
+    model: Model = "smollm2-135m",
+    after_sft: AfterSFT = False,
+    seed: Seed = 0,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Proximal policy optimisation, with a critic, by a reward of the model's own answers to the rows' prompts.
+
+    Example: truing train ppo comparisons.jsonl --reward rewards.py:short
+    """
+    _train(context, data, model, seed, changes, as_json, _policy("ppo", reward, after_sft))
+
+
+@train.command()
+def rloo(
+    context: typer.Context,
+    data: Data,
+    reward: Function,
+    model: Model = "smollm2-135m",
+    after_sft: AfterSFT = False,
+    seed: Seed = 0,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """REINFORCE leave-one-out by a reward of the model's own answers: no critic, each answer against the others.
+
+    Example: truing train rloo comparisons.jsonl --reward rewards.py:short --set rloo.iterations=10
+    """
+    _train(context, data, model, seed, changes, as_json, _policy("rloo", reward, after_sft))
+
+
+@train.command()
+def grpo(
+    context: typer.Context,
+    data: Data,
+    reward: Function,
+    model: Model = "smollm2-135m",
+    after_sft: AfterSFT = False,
+    seed: Seed = 0,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Group-relative policy optimisation (also Dr. GRPO and GSPO) by a reward of the model's own answers.
+
+    Example: truing train grpo comparisons.jsonl --reward rewards.py:short --set grpo.divide_by_std=false
+    """
+    _train(context, data, model, seed, changes, as_json, _policy("grpo", reward, after_sft))
+
+
+def _policy(verb: str, reward: str, after_sft: bool) -> dict[str, Any]:
+    """The steps of a policy-gradient training."""
+    sft = {"sft": {"verb": "sft", "data": "comparisons"}} if after_sft else {}
+    start = {"start_from": "sft"} if after_sft else {}
+    return {**sft, verb: {"verb": verb, "data": "comparisons", "reward_function": reward, **start}}
 
 
 def _train(

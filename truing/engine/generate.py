@@ -157,5 +157,5 @@ def _step(trunk: Trunk, cache: _Slots, decoding: Decoding) -> None:
     ids = torch.tensor([row.ids[-1] if row.ids else row.prompt[-1] for row in cache.rows], device=trunk.device)
     positions = plan.lengths[:, None]
     hidden = trunk.run(trunk.embed(ids[:, None], positions), positions, plan)
-    choose(trunk.output.logits(trunk.norm(hidden[:, 0])).float(), cache.rows, decoding.temperature)
+    choose(trunk.output.logits(trunk.norm(hidden[:, 0])), cache.rows, decoding.temperature)
     cache.lengths = [length + 1 for length in cache.lengths]

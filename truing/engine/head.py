@@ -46,6 +46,17 @@ class Head:
             pieces.append(piece)
         return torch.cat(pieces)[torch.argsort(by_row)] if pieces else self._tile(hidden, edge_row, edge_token)
 
+    @torch.no_grad()
+    def entropies(self, hidden: Tensor) -> Tensor:
+        """The entropy (nats) of what each row predicts: hidden [R, width] → [R], tile by tile. For measuring only: it
+        carries no gradient."""
+        pieces = []
+        for part in hidden.split(max(1, logprob.TILE_BYTES // (4 * len(self.weight)))):  # type: ignore[no-untyped-call]
+            log_p = self.logits(part)
+            log_p -= log_p.logsumexp(-1, keepdim=True)
+            pieces.append(-(log_p.exp() * log_p).sum(-1))
+        return torch.cat(pieces)
+
     def _tile(self, hidden: Tensor, edge_row: Tensor, edge_token: Tensor) -> Tensor:
         logits = self.logits(hidden)
         return logits[edge_row, edge_token] - logits.logsumexp(-1)[edge_row]

@@ -58,7 +58,7 @@ def rows_of(prompts: Sequence[tuple[int, ...]], seed: int) -> Iterator[Row]:
 
 
 def choose(logits: Tensor, rows: Sequence[Row], temperature: float) -> list[int]:
-    """Choose each row's next token from its logits [rows, vocabulary] (float32), and note it in the row."""
+    """Choose each row's next token from its logits [rows, vocabulary] (float32 or float64), and note it in the row."""
     chosen, gaps = _greedy(logits) if temperature == 0 else _sampled(logits, rows, temperature)
     logprobs = (logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)).tolist()
     tokens: list[int] = chosen.tolist()

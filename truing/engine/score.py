@@ -43,14 +43,50 @@ class SequenceLogprobs:
         return [part.tolist() for part in parts]
 
 
+@dataclass(frozen=True)
+class ScoredRows:
+    """What a forest's scored tokens are predicted from: hidden [R, width] after the final norm, edge_row [E] the row of
+    each edge and edge_token [E] its token; scored token i of T goes over edge flat_edge[i] and belongs to sequence[i].
+    """
+
+    trunk: Trunk
+    hidden: Tensor
+    edge_row: Tensor
+    edge_token: Tensor
+    flat_edge: Tensor
+    sequence: Tensor
+    count: int
+
+    def logprobs(self) -> SequenceLogprobs:
+        """The scored tokens' log-probabilities. Differentiable."""
+        edges = self.trunk.output.edge_logprobs(self.hidden, self.edge_row, self.edge_token)
+        return SequenceLogprobs(edges[self.flat_edge], self.sequence, self.count)
+
+    def of_tokens(self, rows: Tensor) -> Tensor:
+        """Numbers of rows [R] → of the tokens that they predict [T]."""
+        return rows[self.edge_row[self.flat_edge]]
+
+
 def score_forest(trunk: Trunk, forest: Forest, below: Tensor | None = None, start: int = 0) -> SequenceLogprobs:
     """Score a forest. `below` [N, width], if given, are its nodes' states before layer `start`. Differentiable."""
+    return scored_rows(trunk, forest, below, start).logprobs()
+
+
+def scored_rows(trunk: Trunk, forest: Forest, below: Tensor | None = None, start: int = 0) -> ScoredRows:
+    """Run a forest up to the output layer, whose states other heads read as well. Arguments as for `score_forest`."""
     children, flat_edge, sequence = forest.edges
     rows, edge_row = np.unique(forest.parent[children], return_inverse=True)
     hidden = trunk.run_forest(forest, start=start, below=below)
     scored = trunk.norm(hidden.index_select(0, trunk.tensor(rows)))
-    edges = trunk.output.edge_logprobs(scored, trunk.tensor(edge_row), trunk.tensor(forest.ids[children]))
-    return SequenceLogprobs(edges[trunk.tensor(flat_edge)], trunk.tensor(sequence), len(forest.paths))
+    return ScoredRows(
+        trunk,
+        scored,
+        edge_row=trunk.tensor(edge_row),
+        edge_token=trunk.tensor(forest.ids[children]),
+        flat_edge=trunk.tensor(flat_edge),
+        sequence=trunk.tensor(sequence),
+        count=len(forest.paths),
+    )
 
 
 def batches(forest: Forest, order: Sequence[int], tokens: int, group: int = 1) -> Iterator[list[int]]:

@@ -23,9 +23,19 @@ _VARIABLES = {_INK: "var(--ink)", _SOFT: "var(--soft)", _FIRST: "var(--first)", 
 
 
 def training_curve(steps: "Sequence[TrainStep]", title: str) -> str:
-    """Loss over steps, and for pairs their accuracy and margin beside it."""
+    """Loss over steps, and for pairs their accuracy and margin beside it; for answers that the model drew itself, what
+    they earned, how far it went from the reference, and how long they are."""
+    from truing.train.records import PolicyStep
+
     panels = [("loss", [step.loss for step in steps])]
-    if any(step.margin is not None for step in steps):
+    drawn = [step for step in steps if isinstance(step, PolicyStep)]
+    if drawn:
+        panels = [
+            ("reward", [step.reward for step in drawn]),
+            ("KL (nats an answer)", [step.kl_k1 for step in drawn]),
+            ("tokens an answer", [step.mean_length for step in drawn]),
+        ]
+    elif any(step.margin is not None for step in steps):
         panels.append(("accuracy", [_known(step.accuracy) for step in steps]))
         panels.append(("margin (nats)", [_known(step.margin) for step in steps]))
     else:

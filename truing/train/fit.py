@@ -103,14 +103,15 @@ def load_of(
     return Load(shape, forest, order, group, len(trunk.layers) - first, weights, trained)
 
 
-def begin(load: Load | None, kept: Checkpoints, asked_tokens: int) -> TrainStart:
+def begin(load: Load | None, kept: Checkpoints, asked_tokens: int, may_use_disk: bool = True) -> TrainStart:
     """Settle a run's micro-batches: those of its checkpoint where it has one and they fit, so that it ends in the bits
-    of a run that was never killed. Raises `InputError` where the run cannot fit."""
+    of a run that was never killed. Lower states go to a file only where `may_use_disk`: rows that change with every
+    iteration are not worth one. Raises `InputError` where the run cannot fit."""
     tokens = kept.microbatch_tokens or asked_tokens
     if load is None:
         found = Fit(tokens, lower_on_disk=False, needed=None, available=available_bytes())
     else:
-        found = fit(load, tokens, may_use_disk=kept.path is not None)
+        found = fit(load, tokens, may_use_disk=may_use_disk and kept.path is not None)
     kept.begin(found.microbatch_tokens)
     return TrainStart(
         done=kept.done,

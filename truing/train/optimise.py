@@ -47,20 +47,21 @@ def optimiser(parameters: dict[str, torch.nn.Parameter], config: OptimiserConfig
 
 
 def take_step(adamw: torch.optim.AdamW, loss: float, step: int, steps: int, config: OptimiserConfig) -> float:
-    """Clip, check, and step; returns the gradient's norm before clipping.
+    """Clip, check, and step; returns the gradient's norm before clipping. Each group of parameters is clipped by
+    itself, and a group's "factor", where it has one, multiplies its rate.
 
     Raises `RunError` where the loss or the gradient is not a finite number; the weights are then still those of the
     last step.
     """
-    parameters = [parameter for group in adamw.param_groups for parameter in group["params"]]
-    norm: Tensor = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+    norms = [torch.nn.utils.clip_grad_norm_(group["params"], config.clip_norm) for group in adamw.param_groups]
+    norm: Tensor = torch.stack(norms).norm()
     if not (math.isfinite(loss) and math.isfinite(norm.item())):
         raise RunError(
             f"step {step + 1} of {steps}: the loss is {loss} and the gradient's norm {norm.item()}; training stopped "
             "and the last checkpoint is kept. Lower the learning rate, or look at this batch's rows"
         )
     for group in adamw.param_groups:
-        group["lr"] = rate_at(step, steps, config)
+        group["lr"] = rate_at(step, steps, config) * group.get("factor", 1.0)
     adamw.step()
     adamw.zero_grad(set_to_none=True)
     return norm.item()

@@ -1,5 +1,6 @@
 """The verb `report`: one HTML page of a run that ended at a gate."""
 
+import json
 from collections.abc import Collection, Generator, Mapping
 from datetime import UTC, datetime
 
@@ -17,7 +18,7 @@ from truing.loops.recipe import Step, StepResult
 from truing.loops.verbs.evaluation import read_items
 from truing.loops.verbs.gating import read_gate
 from truing.report.page import Contents, pick_examples, render
-from truing.train.records import TrainStep
+from truing.train.records import PolicyStep, TrainStep
 
 EXAMPLE_TASKS = ("refusal", "over_refusal", "honesty", "needless_doubt")
 
@@ -90,4 +91,10 @@ def _ancestors(step: Step, artifact: Artifact) -> dict[str, Artifact]:
 
 def _curve(step: Step, artifact: Artifact) -> list[TrainStep]:
     lines = lines_of(step.context.ledger.folder(artifact) / "steps.jsonl")
-    return [TrainStep.model_validate_json(line) for line in lines]
+    return [_step_of(line) for line in lines]
+
+
+def _step_of(line: str) -> TrainStep:
+    """A kept step: an iteration of a policy-gradient trainer is known by its coefficient."""
+    kind = PolicyStep if "coefficient" in json.loads(line) else TrainStep
+    return kind.model_validate_json(line)

@@ -5,9 +5,11 @@ from truing.loops.verbs.dataset import Dataset
 from truing.loops.verbs.evaluation import Evaluate
 from truing.loops.verbs.gating import Gate
 from truing.loops.verbs.judged import JudgedAnswers
+from truing.loops.verbs.policy import POLICY_GRADIENTS
 from truing.loops.verbs.reporting import Report
 from truing.loops.verbs.reward import Reward
 from truing.loops.verbs.training import SFT, Preference, Unpaired
 
-_VERBS = (Dataset(), JudgedAnswers(), SFT(), Preference(), Unpaired(), Reward(), Evaluate(), Gate(), Report())
+_TRAINERS = (SFT(), Preference(), Unpaired(), Reward(), *POLICY_GRADIENTS)
+_VERBS = (Dataset(), JudgedAnswers(), *_TRAINERS, Evaluate(), Gate(), Report())
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _VERBS}

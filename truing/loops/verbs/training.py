@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from truing.engine.tree import TokenSequence
 
 POLICY = "policy"
+_SPEEDS = {"tokens_per_second", "rollout_seconds", "training_seconds"}  # what a kept curve leaves out
 
 
 class SFT:
@@ -188,7 +189,7 @@ def keep_curve(records: Iterator[Record], curve: Path) -> Generator[Record, None
 
 
 def write_curve(written: Path, target: Path) -> dict[str, Any]:
-    """One record a step, without its speed: equal inputs make equal artifacts. Where a killed run repeated steps after
+    """One record a step, without its speeds: equal inputs make equal artifacts. Where a killed run repeated steps after
     its checkpoint, the later record counts. Returns the last (empty where somebody took the curve away)."""
     by_step: dict[int, dict[str, Any]] = {}
     for line in written.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -196,7 +197,7 @@ def write_curve(written: Path, target: Path) -> dict[str, Any]:
             record = json.loads(line)
         except json.JSONDecodeError:
             continue  # empty, or cut short by a kill: its step was run again
-        by_step[record["step"]] = {**record, "tokens_per_second": None}
+        by_step[record["step"]] = {**record, **dict.fromkeys(_SPEEDS & record.keys())}
     curve = [by_step[number] for number in sorted(by_step)]
     target.write_text("".join(json.dumps(record) + "\n" for record in curve), encoding="utf-8")
     return curve[-1] if curve else {}
