@@ -36,13 +36,13 @@ from truing.engine.generate import generate
 from truing.engine.score import batches, score_forest
 from truing.engine.tree import build_forest
 from truing.engine.trunk import Trunk
+from truing.judges.rewards import FunctionReward
 from truing.losses.kl import k1, k3
 from truing.starter import STARTER, comparison_files
 from truing.train.optimise import OptimiserConfig
 from truing.train.policy import KLConfig
 from truing.train.ppo import PPOConfig, train_ppo
 from truing.train.records import PolicyStep
-from truing.train.rewards import FunctionReward
 from truing.train.rloo import RLOOConfig, train_rloo
 from truing.train.rollouts import RolloutConfig, as_drawn
 

@@ -208,10 +208,10 @@ def test_a_setting_opens_each_kind(here: Path) -> None:  # noqa: ARG001 (the wor
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({}, "a reward is exactly one of rule, function, judge, sum; found none"),
+        ({}, "a reward is exactly one of rule, function, judge, model, sum; found none"),
         (
             {"rule": "a.toml", "judge": "refusal"},
-            "a reward is exactly one of rule, function, judge, sum; found rule and",
+            "a reward is exactly one of rule, function, judge, model, sum; found rule and",
         ),
         ({"function": "a.py:f", "unknown": 1}, "unknown has no meaning beside 'function'; leave it out"),
         ({"judge": "kindness"}, "'judge' is 'kindness': Input should be 'refusal' or 'admission'"),
@@ -256,11 +256,13 @@ def test_a_command_line_names_each_kind(here: Path) -> None:
     [
         (
             "refusla",
-            "--reward refusla: neither a rule file (.toml), nor file.py:name, nor a judge; did you mean 'refusal'?",
+            "--reward refusla: neither a rule file (.toml), nor file.py:name, nor ledger:NAME, nor a judge; did you "
+            "mean 'refusal'?",
         ),
         (
             "xyz",
-            "--reward xyz: neither a rule file (.toml), nor file.py:name, nor a judge; the judges are refusal",
+            "--reward xyz: neither a rule file (.toml), nor file.py:name, nor ledger:NAME, nor a judge; the judges are "
+            "refusal",
         ),
         ("absent.toml", "absent.toml: there is no such file"),
         ("empty.toml", "empty.toml: there are no rules"),

@@ -15,7 +15,7 @@ from truing.train.records import PolicyStep
 
 FAST: dict[str, Any] = {
     "data": "data",
-    "reward_function": "rewards.py:vowels",
+    "reward": {"function": "rewards.py:vowels"},
     "iterations": 2,
     "rollout": {"prompts": 2, "samples": 2, "max_new_tokens": 4, "may_all_be_cut": True},
     "adapter": {"rank": 2, "upper_layers": 1},
@@ -69,9 +69,12 @@ def test_it_starts_from_an_adapter_and_another_reward_is_another_step(tiny_folde
 
 
 def test_a_reward_that_is_not_there_is_said_before_anything_runs(tiny_folder: Path) -> None:
-    for where, why in (("absent.py:vowels", "cannot be loaded"), ("rewards.py:consonants", "there is no function")):
+    for where, why in (
+        ("absent.py:vowels", "there is no such file"),
+        ("rewards.py:consonants", "there is no function"),
+    ):
         with pytest.raises(InputError, match=rf"\[rloo\] .*{why}"):
-            run(tiny_folder, {"rloo": {"verb": "rloo", **FAST, "reward_function": where}})
-    with pytest.raises(InputError, match="the key 'reward_function' is missing"):
+            run(tiny_folder, {"rloo": {"verb": "rloo", **FAST, "reward": {"function": where}}})
+    with pytest.raises(InputError, match="needs a reward"):
         run(tiny_folder, {"rloo": {"verb": "rloo", "data": "data"}})
     assert not Path("ledger").exists()

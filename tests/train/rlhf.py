@@ -11,13 +11,13 @@ from truing.core.protocols import Reward
 from truing.core.records import Answer, Conversation, Message
 from truing.engine.adapters import AdapterConfig, adapter_parameters
 from truing.engine.trunk import Trunk
+from truing.judges.rewards import FunctionReward
 from truing.train.grpo import GRPOConfig, train_grpo
 from truing.train.online import OnlineDPOConfig, train_online_dpo
 from truing.train.optimise import OptimiserConfig
 from truing.train.policy import PolicyConfig
 from truing.train.ppo import PPOConfig, train_ppo
 from truing.train.records import PolicyStep
-from truing.train.rewards import FunctionReward
 from truing.train.rloo import RLOOConfig, train_rloo
 from truing.train.rollouts import RolloutConfig
 

@@ -129,6 +129,18 @@ def test_the_reward_is_asked_with_the_prompt_and_the_answer_as_drawn() -> None:
     assert seen[0][1].text == " ".join(map(str, seen[0][1].token_ids))
 
 
+class Always:
+    """One number for every answer, unchecked."""
+
+    version = "1"
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def score(self, rows: Any) -> list[float]:
+        return [self.number for _ in rows]
+
+
 class Short:
     version = "1"
 
@@ -139,8 +151,10 @@ class Short:
 def test_a_reward_that_is_no_number_or_not_one_for_each_stops_with_a_sentence() -> None:
     for bad in (math.nan, math.inf):
         with pytest.raises(RunError, match=rf"the reward gave {bad} for the answer '.*checkpoint is kept"):
+            drawn(trunk(), reward=Always(bad))
+        with pytest.raises(RunError, match=rf"test returned {bad} for row 1 .*checkpoint is kept"):
             drawn(trunk(), reward=each(lambda _prompt, _answer, bad=bad: bad))
-    with pytest.raises(InputError, match=r"test returned .None, .*expected a list with a number for each row"):
+    with pytest.raises(RunError, match=r"test returned None for row 1 .*return a finite number for each row"):
         drawn(trunk(), reward=each(lambda _prompt, _answer: None))
     with pytest.raises(RunError, match="the reward gave 11 scores for 12 answers; it must give one for each"):
         drawn(trunk(), reward=Short())

@@ -75,11 +75,19 @@ def _comparisons(file: Path) -> list[Any]:
 def _open(context: typer.Context, model: str, base: str) -> "RewardModel":
     """The reward model on its trunk."""
     from truing.engine.settings import ModelConfig
-    from truing.ledger.ledger import Ledger
     from truing.loops.context import Context
+    from truing.providers.reward import RewardModel
+
+    folder = reward_folder(context, model)  # before the trunk is loaded, which takes its time
+    return RewardModel(Context(context.obj.ledger, ModelConfig(name=base)).trunk, folder)
+
+
+def reward_folder(context: typer.Context, model: str) -> Path:
+    """The folder of a reward model: `ledger:NAME-OR-ID`, or a folder. Raises `InputError` where it is none."""
+    from truing.ledger.ledger import Ledger
     from truing.loops.recipe import LEDGER
     from truing.loops.verbs.reward import KIND
-    from truing.providers.reward import RewardModel, RewardSettings
+    from truing.providers.reward import RewardSettings
 
     folder = Path(model)
     if model.startswith(LEDGER):
@@ -89,8 +97,8 @@ def _open(context: typer.Context, model: str, base: str) -> "RewardModel":
             what = f"--reward {model} is of the kind {found.kind!r}"
             raise InputError(f"{what}; it must be a reward model: `truing ls --kind {KIND}` lists those")
         folder = ledger.folder(found)
-    RewardSettings.read(folder)  # before the trunk is loaded, which takes its time
-    return RewardModel(Context(context.obj.ledger, ModelConfig(name=base)).trunk, folder)
+    RewardSettings.read(folder)
+    return folder
 
 
 def _score_answers(model: "RewardModel", read: list[Any]) -> "tuple[list[dict[str, Any]], None]":

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from truing.cli.chat import adapter_folder
 from truing.cli.progress import Display, counted
+from truing.cli.reward import reward_folder
 from truing.cli.run import Json
 from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
@@ -39,8 +40,8 @@ def sample(
     reward: Annotated[
         str,
         typer.Option(
-            help="A rule file (rules.toml), file.py:function, a judge (refusal, admission), or a TOML table such as "
-            '{judge = "refusal", unknown = 0}.'
+            help="A rule file (rules.toml), file.py:function, a judge (refusal, admission), ledger:NAME of a reward "
+            'model, or a TOML table such as {judge = "refusal", unknown = 0}.'
         ),
     ],
     best_of: Annotated[int, typer.Option(min=1, help="How many answers are drawn for each prompt.")] = 8,
@@ -71,12 +72,17 @@ def sample(
     from truing.judges.rewards import open_reward, parse_reward
     from truing.loops.best_of import Sampled, SampleFile, keys_of
     from truing.loops.best_of import best_of as run_best_of
+    from truing.providers.reward import RewardModel
 
     asked = _prompts(prompts)
-    scored = open_reward(parse_reward(reward, "--reward"))
+    setting = parse_reward(reward, "--reward")
+    models = {name: reward_folder(context, name) for name in setting.models()}
     decoding = Decoding(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
     chosen = {"name": model, "dtype": dtype, "device": device, "template": template}
+    scored = None if models else open_reward(setting)  # a bad rule is told before the model is loaded
     answering, identity = _system(context, adapter, ModelConfig.parse(chosen, "sample"), system)
+    if scored is None:
+        scored = open_reward(setting, lambda name: RewardModel(answering.trunk, models[name], name=name))
     keys = keys_of(asked, identity, scored, best_of, decoding)
     file = SampleFile(out, keys) if out else None
     found = dict(file.kept) if file else {}

@@ -96,12 +96,12 @@ def reward(
     _train(context, data, model, seed, changes, as_json, steps, held_out)
 
 
-Function = Annotated[
+Scored = Annotated[
     str,
     typer.Option(
         "--reward",
-        metavar="FILE.py:NAME",
-        help="A Python function from rows of (conversation, answer) to numbers, by its file or as module:NAME.",
+        help="What answers earn: a rule file (rules.toml), file.py:function, a judge (refusal, admission), "
+        'ledger:NAME of a reward model, or a TOML table such as {judge = "refusal", unknown = 0}.',
     ),
 ]
 AfterSFT = Annotated[bool, typer.Option("--after-sft/--from-base", help="Begin with SFT on the better answers.")]
@@ -111,7 +111,7 @@ AfterSFT = Annotated[bool, typer.Option("--after-sft/--from-base", help="Begin w
 def ppo(
     context: typer.Context,
     data: Data,
-    reward: Function,
+    reward: Scored,
     model: Model = "smollm2-135m",
     after_sft: AfterSFT = False,
     seed: Seed = 0,
@@ -129,7 +129,7 @@ def ppo(
 def rloo(
     context: typer.Context,
     data: Data,
-    reward: Function,
+    reward: Scored,
     model: Model = "smollm2-135m",
     after_sft: AfterSFT = False,
     seed: Seed = 0,
@@ -147,7 +147,7 @@ def rloo(
 def grpo(
     context: typer.Context,
     data: Data,
-    reward: Function,
+    reward: Scored,
     model: Model = "smollm2-135m",
     after_sft: AfterSFT = False,
     seed: Seed = 0,
@@ -163,9 +163,16 @@ def grpo(
 
 def _policy(verb: str, reward: str, after_sft: bool) -> dict[str, Any]:
     """The steps of a policy-gradient training."""
-    sft = {"sft": {"verb": "sft", "data": "comparisons"}} if after_sft else {}
-    start = {"start_from": "sft"} if after_sft else {}
-    return {**sft, verb: {"verb": verb, "data": "comparisons", "reward_function": reward, **start}}
+    from truing.judges.rewards import parse_reward
+
+    step: dict[str, Any] = {"verb": verb, "data": "comparisons"}
+    setting = parse_reward(reward, "--reward")
+    if setting.model is not None:
+        step["reward_model"] = setting.model
+    else:
+        step["reward"] = setting.model_dump(mode="json", exclude_none=True)
+    steps = {"sft": {"verb": "sft", "data": "comparisons"}} if after_sft else {}
+    return {**steps, verb: {**step, **({"start_from": "sft"} if after_sft else {})}}
 
 
 def _train(

@@ -1,4 +1,4 @@
-"""Rewards behind one protocol: a rule file, a Python function, a judge, or a weighted sum of rewards.
+"""Rewards behind one protocol: a rule file, a Python function, a judge, a trained model, or a weighted sum of rewards.
 
 `RewardSetting` is what a file or the command line says; `open_reward` makes a reward of it. What cannot be told is
 never taken for a number: unless a setting says what an unknown answer is worth, scoring stops with a sentence.
@@ -28,17 +28,19 @@ from truing.judges.refusal import RefusalJudge
 
 Rows = Sequence[tuple[Conversation, Answer]]
 JUDGES: dict[str, Callable[[], Judge]] = {"refusal": RefusalJudge, "admission": AdmissionJudge}
-_KINDS = ("rule", "function", "judge", "sum")
+_KINDS = ("rule", "function", "judge", "model", "sum")
 
 
 class RewardSetting(Config):
     """Which reward is meant, by exactly one key: `rule`, a rule file; `function`, `file.py:name` or `module:name`;
-    `judge`, one of ours; `sum`, parts with names and weights. `unknown` is what an answer is worth of which a rule or
-    the judge cannot tell; without it, such an answer stops the run."""
+    `judge`, one of ours; `model`, a trained reward model (`ledger:NAME` or a folder; in a recipe "reward_model", the
+    role); `sum`, parts with names and weights. `unknown` is what an answer is worth of which a rule or the judge cannot
+    tell; without it, such an answer stops the run."""
 
     rule: str | None = None
     function: str | None = None
     judge: Literal["refusal", "admission"] | None = None
+    model: str | None = None
     sum: tuple["Part", ...] | None = Field(default=None, min_length=1)
     unknown: float | None = Field(default=None, allow_inf_nan=False)
 
@@ -53,6 +55,13 @@ class RewardSetting(Config):
         if len(set(names)) < len(names):
             raise ValueError(f"two parts of a sum have one name ({', '.join(names)}); give each its own")
         return self
+
+    def models(self) -> set[str]:
+        """The trained models that are named, here or in parts."""
+        return {
+            *([self.model] if self.model is not None else []),
+            *(name for part in self.sum or () for name in part.models()),
+        }
 
 
 class Part(RewardSetting):
@@ -158,20 +167,29 @@ class SumReward:
         return self.total(self.parts(rows))
 
 
-def open_reward(setting: RewardSetting) -> Reward:
-    """The reward that a setting means. Raises `InputError` for a file, a function or a rule that is not right."""
+def _no_model(name: str) -> Reward:
+    raise InputError(
+        f"model = {name!r}: there is no place for a trained reward model here; name a rule, function or judge"
+    )
+
+
+def open_reward(setting: RewardSetting, open_model: Callable[[str], Reward] = _no_model) -> Reward:
+    """The reward that a setting means; `open_model` opens a trained one by its name. Raises `InputError` for a file, a
+    function or a rule that is not right."""
     if setting.rule is not None:
         return RuleReward(read_rules(Path(setting.rule)), setting.unknown)
     if setting.function is not None:
         return load_function(setting.function)
     if setting.judge is not None:
         return JudgeReward(JUDGES[setting.judge](), setting.unknown)
-    return SumReward({part.name: (part.weight, open_reward(part)) for part in setting.sum or ()})
+    if setting.model is not None:
+        return open_model(setting.model)
+    return SumReward({part.name: (part.weight, open_reward(part, open_model)) for part in setting.sum or ()})
 
 
 def parse_reward(text: str, where: str) -> RewardSetting:
     """A reward as a command line says it: a rule file or a file of settings (.toml), `file.py:name`, the name of a
-    judge, or a TOML table such as `{judge = "refusal", unknown = 0}`."""
+    judge, a trained model as `ledger:NAME`, or a TOML table such as `{judge = "refusal", unknown = 0}`."""
     if text.lstrip().startswith("{"):
         try:
             return RewardSetting.parse(tomllib.loads(f"reward = {text}")["reward"], where)
@@ -183,13 +201,17 @@ def parse_reward(text: str, where: str) -> RewardSetting:
             return RewardSetting.parse(values, text)
         parse_rules(values, text)
         return RewardSetting(rule=text)
+    if text.startswith("ledger:"):
+        return RewardSetting(model=text)
     if ":" in text:
         return RewardSetting(function=text)
     if text in JUDGES:
         return RewardSetting.parse({"judge": text}, where)
     nearest = difflib.get_close_matches(text, JUDGES, n=1, cutoff=0.5)
     hint = f"did you mean {nearest[0]!r}?" if nearest else f"the judges are {', '.join(JUDGES)}"
-    raise InputError(f"{where} {text}: neither a rule file (.toml), nor file.py:name, nor a judge; {hint}")
+    raise InputError(
+        f"{where} {text}: neither a rule file (.toml), nor file.py:name, nor ledger:NAME, nor a judge; {hint}"
+    )
 
 
 def load_function(text: str) -> FunctionReward:

@@ -8,6 +8,7 @@ What an iteration draws depends on its number, the seed and the weights alone: a
 """
 
 import hashlib
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,6 @@ from truing.engine.generate import generate
 from truing.engine.sampling import Generated
 from truing.engine.tree import Forest, Ints, TokenSequence, build_forest
 from truing.engine.trunk import Trunk
-from truing.train.rewards import scores_of
 
 
 class RolloutConfig(Config):
@@ -167,6 +167,26 @@ def draw(
         as_drawn(sequence.ids, answer, chat.end_id) for (_, sequence), answer in zip(asked, answers, strict=True)
     ]
     return _rollouts(trunk, config, answers, sequences, raw)
+
+
+def scores_of(reward: Reward, rows: Sequence[tuple[Conversation, Answer]]) -> list[float]:
+    """What a reward says of the rows. Raises `RunError` unless that is one finite number for each."""
+    try:
+        scores = reward.score(rows)
+    except InputError as error:
+        raise RunError(f"{error}. Training stopped and the last checkpoint is kept") from error
+    if len(scores) != len(rows):
+        raise RunError(
+            f"the reward gave {len(scores)} scores for {len(rows)} answers; it must give one for each. Training "
+            "stopped and the last checkpoint is kept"
+        )
+    for score, (_, answer) in zip(scores, rows, strict=True):
+        if not math.isfinite(score):
+            raise RunError(
+                f"the reward gave {score} for the answer {answer.text[:60]!r}; it must give a finite number. Training "
+                "stopped and the last checkpoint is kept"
+            )
+    return scores
 
 
 def as_drawn(prompt: tuple[int, ...], answer: Answer, end_id: int) -> TokenSequence:
