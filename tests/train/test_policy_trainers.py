@@ -212,6 +212,17 @@ def test_what_happens_is_told_while_it_happens(trainer: str) -> None:
     assert drawn == list(range(1, 13))
 
 
+def test_policy_and_critic_may_both_sit_on_every_layer() -> None:
+    """The second adapter finds its places where the first one has wrapped all of them."""
+    on = trunk()
+    every = AdapterConfig(rank=2, upper_layers=None)
+    (one,) = steps_of(train("ppo", on, changes={"iterations": 1, "adapter": every}))
+    assert one.kl_k3 == pytest.approx(0, abs=1e-9)
+    assert sorted(on.peft.peft_config["policy"].target_modules) == sorted(
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    )
+
+
 @pytest.mark.parametrize("trainer", ["rloo", "grpo"])
 def test_an_answer_alone_has_nobody_to_be_compared_with(trainer: str) -> None:
     alone = {**dict(CONFIGS[trainer]), "rollout": ROLLOUT.model_copy(update={"samples": 1})}

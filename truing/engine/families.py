@@ -66,7 +66,9 @@ def lora_targets(model: Any, family: Family | None) -> list[str]:
     passed_by: set[str] = set()
     for layer in layers(model, family):
         for path, module in layer.named_modules():
-            parent, _, name = path.rpartition(".")
+            if ".lora_" in path:
+                continue  # of an adapter that is there already
+            parent, _, name = path.removesuffix(".base_layer").rpartition(".")
             if isinstance(module, torch.nn.Linear | Conv1D):
                 beside_mixer = hasattr(layer.get_submodule(parent), "A_log") and name != "in_proj"
                 (passed_by if beside_mixer else found).add(name)
