@@ -68,6 +68,48 @@ def test_it_starts_from_an_adapter_and_another_reward_is_another_step(tiny_folde
     assert run(tiny_folder, steps)["rloo"].id != first["rloo"].id
 
 
+def test_a_trained_model_is_the_reward_and_another_reward_decides_what_is_kept(tiny_folder: Path) -> None:
+    model = {"verb": "reward", "data": "data", "epochs": 1, "adapter": FAST["adapter"]}
+    policy = {key: value for key, value in FAST.items() if key != "reward"}
+    steps = {
+        "data": {**DATA, "held_out": 0.4},
+        "proxy": model,
+        "rloo": {"verb": "rloo", **policy, "reward_model": "proxy", "gold": {"function": "rewards.py:vowels"}},
+    }
+    made = run(tiny_folder, steps)
+    rloo = made["rloo"]
+    assert {parent.role: parent.artifact for parent in rloo.parents}["reward_model"] == made["proxy"].id
+    curve = Ledger.open(Path("ledger")).folder(rloo) / "steps.jsonl"
+    golds = [PolicyStep.model_validate_json(line).gold for line in curve.read_text().splitlines()]
+    assert None not in golds
+    best = max(range(len(golds)), key=lambda place: (golds[place] or 0.0, -place))
+    assert (rloo.metrics["kept_step"], rloo.metrics["kept_gold"]) == (best + 1, golds[best])
+    parts = [{"name": "m", "model": "reward_model"}, {"name": "v", "function": "rewards.py:vowels", "weight": 0.5}]
+    summed = run(tiny_folder, {**steps, "rloo": {**steps["rloo"], "reward": {"sum": parts}}})["rloo"]
+    assert summed.key != rloo.key
+
+
+def test_rewards_and_their_roles_must_meet(tiny_folder: Path) -> None:
+    policy = {key: value for key, value in FAST.items() if key != "reward"}
+    model = {"verb": "reward", "data": "data"}
+    for steps, why in (
+        (
+            {"rloo": {"verb": "rloo", **FAST, "reward_model": "proxy"}},
+            "the role reward_model is filled, and reward does",
+        ),
+        (
+            {"rloo": {"verb": "rloo", **policy, "reward": {"model": "reward_model"}}},
+            "is used by reward, and not filled",
+        ),
+        (
+            {"rloo": {"verb": "rloo", **policy, "reward": {"model": "ledger:x"}}},
+            'model = "ledger:x" must be "reward_model"',
+        ),
+    ):
+        with pytest.raises(InputError, match=why):
+            run(tiny_folder, {"proxy": model, **steps})
+
+
 def test_a_reward_that_is_not_there_is_said_before_anything_runs(tiny_folder: Path) -> None:
     for where, why in (
         ("absent.py:vowels", "there is no such file"),

@@ -21,6 +21,7 @@ from truing.core.records import ItemResult, Record
 
 if TYPE_CHECKING:
     from truing.loops.events import StepDone
+    from truing.train.guard import Guarded
     from truing.train.records import TrainStart, TrainStep
 
 _LINE_EVERY_SECONDS = 15.0
@@ -92,6 +93,7 @@ def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]"
     """Draw a recipe's records as they come; returns the finished steps by name."""
     from truing.core.records import Progress as Preparing
     from truing.loops.events import Notice, Reading, StepDone, StepStarted, StepWaiting, Total
+    from truing.train.guard import Guarded
     from truing.train.records import PolicyStep, TrainStart, TrainStep
 
     finished: dict[str, StepDone] = {}
@@ -128,6 +130,9 @@ def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]"
             display.advance(record.step, record.steps, _note(record))
             if isinstance(record, PolicyStep):
                 display.log(f"  iteration {record.step} of {record.steps}: {_note(record)}")
+        elif isinstance(record, Guarded):
+            for line in _ended(record):
+                display.line(f"  {escape(line)}")
         elif isinstance(record, ItemResult):
             items += 1
             display.advance(items, total, record.task.replace("_", " "))
@@ -153,6 +158,14 @@ def _settled(record: "TrainStart") -> Iterator[str]:
             f"micro-batches of {record.microbatch_tokens} tokens, where {record.asked_tokens} are allowed{on_disk}: "
             f"{needed:.1f} GB predicted, {available:.1f} GB available"
         )
+
+
+def _ended(record: "Guarded") -> Iterator[str]:
+    """Which signals moved, and which round's policy was kept."""
+    for reading in record.alarms:
+        yield f"alarm, {reading.signal}, from iteration {reading.step} on: {reading.reason}"
+    if record.kept_step is not None:
+        yield f"kept: the policy of iteration {record.kept_step}, the best by its gold reward ({record.kept_gold:.3f})"
 
 
 def _note(record: "TrainStep") -> str:

@@ -46,18 +46,22 @@ class Iteration(Record):
     length: float
 
 
-class WatchConfig(Config):
-    """`iterations` of the whole run (more looks need more certainty). The band: KL at most `kl_limit` nats, distinct-n
-    at least `distinct_share` of the first block's, the share of ended answers at most `end_drop` lower, the length
-    within a factor `length_factor`."""
+class Bands(Config):
+    """What a run may do unremarked: KL at most `kl_limit` nats, distinct-n at least `distinct_share` of the first
+    block's, the share of ended answers at most `end_drop` lower, the length within a factor `length_factor`."""
 
-    iterations: int = Field(ge=2)
     block: int = Field(default=10, ge=2)
     alpha: float = Field(default=0.05, gt=0, lt=1)
     kl_limit: float | None = Field(default=None, gt=0)
     distinct_share: float = Field(default=0.7, gt=0, le=1)
     end_drop: float = Field(default=0.2, ge=0, lt=1)
     length_factor: float = Field(default=1.5, ge=1)
+
+
+class WatchConfig(Bands):
+    """The bands, and the `iterations` of the whole run: more looks need more certainty."""
+
+    iterations: int = Field(ge=2)
 
 
 class Reading(Record):

@@ -5,9 +5,10 @@ it. At the start, π = π_ref gives h = 0 and every loss here is ln 2. With labe
 of the sigmoid loss is h* = logit(p)/β.
 """
 
-import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
+
+from truing.losses.kl import k3
 
 
 def adjusted_margin(chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor) -> Tensor:
@@ -46,5 +47,4 @@ def kl_estimate(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
     Unbiased for KL(π ‖ π_ref) only on tokens drawn from π; on a dataset's answers it is a distance, not that
     divergence.
     """
-    log_ratio = reference_logprobs - logprobs
-    return (torch.expm1(log_ratio) - log_ratio).mean()
+    return k3(logprobs, reference_logprobs).mean()

@@ -59,6 +59,7 @@ def train_grpo(
     name: str = "policy",
     start_from: Path | None = None,
     checkpoint: Path | None = None,
+    gold: Reward | None = None,
 ) -> Generator[Progress | TrainStart | PolicyStep, None, None]:
     """Train a new adapter `name` on the trunk; arguments, resuming and errors as in `train_rloo`."""
     sequences = prompt_sequences(trunk, chat, prompts, config.rollout)
@@ -71,7 +72,7 @@ def train_grpo(
         policy.kept.restore()
         for iteration in range(policy.kept.done, config.iterations):
             begun = time.perf_counter()
-            batch = yield from collect(policy, chat, asked, reward, config, seed, iteration)
+            batch = yield from collect(policy, chat, asked, reward, config, seed, iteration, gold)
             collected = time.perf_counter()
             advantages = advantages_of(batch, policy.beta, config)
             update = improve(policy, batch, objective(batch, advantages, policy.beta, config), config, seed, iteration)

@@ -26,17 +26,19 @@ from truing.losses.kl import k1, k3
 from truing.train.optimise import rate_at, take_step
 from truing.train.policy import Policy, PolicyConfig
 from truing.train.records import PolicyStep
-from truing.train.rollouts import Rollouts, draw, prompts_of
+from truing.train.rollouts import Rollouts, draw, prompts_of, scores_of
 from truing.train.rows import lower_pass
 
 
 @dataclass(frozen=True)
 class Batch:
-    """An iteration's rollouts, the states [nodes, width] below the adapters, the reference's log-probabilities [T]."""
+    """An iteration's rollouts, the states [nodes, width] below the adapters, the reference's log-probabilities [T], and
+    the mean gold reward, where there is one."""
 
     rollouts: Rollouts
     below: Tensor
     reference: Tensor
+    gold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,19 @@ def collect(
     config: PolicyConfig,
     seed: int,
     iteration: int,
+    gold: Reward | None = None,
 ) -> Generator[Progress, None, Batch]:
-    """Draw and score an iteration's answers, and let the reference read them. Raises `RunError` as `draw` does."""
+    """Draw and score an iteration's answers, and let the reference read them; `gold` scores them for the record only.
+    Raises `RunError` as `draw` does."""
     chosen = [prompts[number] for number in prompts_of(len(prompts), iteration, config.rollout.prompts, seed)]
     rollouts = yield from draw(policy.trunk, chat, chosen, reward, config.rollout, seed, iteration)
     below = yield from lower_pass(policy.trunk, rollouts.forest, policy.first, None)
     reference = read(policy, policy.reference, rollouts, below, lambda rows: rows.logprobs().value)
-    return Batch(rollouts, below, reference)
+    if gold is None:
+        return Batch(rollouts, below, reference)
+    asked = [prompt for prompt, _ in chosen for _ in range(rollouts.samples)]
+    scores = scores_of(gold, list(zip(asked, rollouts.answers, strict=True)))
+    return Batch(rollouts, below, reference, sum(scores) / len(scores))
 
 
 @torch.no_grad()
@@ -209,6 +217,7 @@ def record(
         answers=answers,
         reward=rollouts.raw.mean().item(),
         reward_std=rollouts.raw.std(correction=0).item(),
+        gold=batch.gold,
         kl_k1=k1(rollouts.drawn, batch.reference).sum().item() / answers,
         kl_k3=k3(rollouts.drawn, batch.reference).sum().item() / answers,
         coefficient=policy.beta,

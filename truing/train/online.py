@@ -54,6 +54,7 @@ def train_online_dpo(
     name: str = "policy",
     start_from: Path | None = None,
     checkpoint: Path | None = None,
+    gold: Reward | None = None,
 ) -> Generator[Progress | TrainStart | PolicyStep, None, None]:
     """Train a new adapter `name` on the trunk; arguments, resuming and errors as in `train_rloo`."""
     sequences = prompt_sequences(trunk, chat, prompts, config.rollout)
@@ -66,7 +67,7 @@ def train_online_dpo(
         policy.kept.restore()
         for iteration in range(policy.kept.done, config.iterations):
             begun = time.perf_counter()
-            batch = yield from collect(policy, chat, asked, reward, config, seed, iteration)
+            batch = yield from collect(policy, chat, asked, reward, config, seed, iteration, gold)
             collected = time.perf_counter()
             better = preferred(batch)
             update = improve(policy, batch, objective(batch, better, policy.beta, config.clip), config, seed, iteration)

@@ -25,9 +25,9 @@ from truing.engine.adapters import (
     load_adapter,
     remove_adapter,
 )
+from truing.engine.scalar import ScalarHead, load_head, new_head
 from truing.engine.tree import TokenSequence, build_forest
 from truing.engine.trunk import Trunk
-from truing.engine.value import ValueHead, load_head, new_head
 from truing.losses.kl import adapted
 from truing.train.checkpoint import Checkpoints
 from truing.train.fit import begin, load_of
@@ -67,7 +67,7 @@ class PolicyConfig(Config):
 class Critic:
     """A head and the adapter whose states it reads (None: the policy's)."""
 
-    head: ValueHead
+    head: ScalarHead
     adapter: str | None
 
 
@@ -136,8 +136,6 @@ def open_policy(
     if value is not None and critic is not None:
         theirs = dict(adapter_parameters(trunk, value.adapter)) if value.adapter else {}
         theirs |= value.head.parameters()
-        for parameter in theirs.values():
-            parameter.requires_grad_(True)
         adamw.add_param_group({"params": list(theirs.values()), "factor": critic.factor})
         learned |= theirs
     coefficient = Parameter(torch.tensor(config.kl.coefficient, dtype=torch.float64), requires_grad=False)
@@ -148,7 +146,9 @@ def open_policy(
 
 
 def _open_critic(trunk: Trunk, adapter: AdapterConfig, seed: int, name: str, config: CriticConfig) -> Critic:
-    head = new_head(trunk) if config.start_from is None else load_head(trunk, config.start_from)
+    head = new_head(trunk, seed) if config.start_from is None else load_head(trunk, config.start_from)
+    for parameter in head.parameters().values():
+        parameter.requires_grad_(True)  # a head that was read is at rest
     if not config.own_adapter:
         return Critic(head, None)
     own = f"{name}_value"

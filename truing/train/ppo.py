@@ -21,7 +21,7 @@ from torch import Tensor
 from truing.core.digest import digest_file
 from truing.core.protocols import Reward
 from truing.core.records import Conversation, Progress
-from truing.engine import value
+from truing.engine import scalar
 from truing.engine.chat import Chat
 from truing.engine.trunk import Trunk
 from truing.losses import ppo as losses
@@ -72,6 +72,7 @@ def train_ppo(
     start_from: Path | None = None,
     critic_from: Path | None = None,
     checkpoint: Path | None = None,
+    gold: Reward | None = None,
 ) -> Generator[Progress | TrainStart | PolicyStep, None, None]:
     """Train a new adapter `name` on the trunk; arguments, resuming and errors as in `train_rloo`. The critic begins
     with an expectation of 0, or with the adapter and head in the folder `critic_from`."""
@@ -87,7 +88,7 @@ def train_ppo(
         policy.kept.restore()
         for iteration in range(policy.kept.done, config.iterations):
             begun = time.perf_counter()
-            batch = yield from collect(policy, chat, asked, reward, config, seed, iteration)
+            batch = yield from collect(policy, chat, asked, reward, config, seed, iteration, gold)
             collected = time.perf_counter()
             gains = gains_of(batch, values(policy, batch), policy.beta, config)
             update = improve(policy, batch, objective(batch, gains, config), config, seed, iteration)
@@ -140,5 +141,5 @@ def objective(batch: Batch, gains: Gains, config: PPOConfig) -> Objective:
 
 
 def _hash(folder: Path) -> str:
-    file = folder / value.FILE
+    file = folder / scalar.FILE
     return digest_file(file) if file.is_file() else ""

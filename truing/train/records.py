@@ -64,19 +64,20 @@ class PolicyStep(TrainStep):
     the last minibatch's, `rate` the policy's, `tokens` those that passed through training, `chosen_logprob` that of the
     drawn answers as drawn.
 
-    reward: the mean score as the reward gave it. kl_k1, kl_k3: the divergence of the policy that drew from the
-    reference, in nats an answer, by both unbiased estimators. entropy: nats a token, of the policy that drew.
-    eos_rate: share of answers that ended by themselves. distinct_2: share of different pairs of neighbouring tokens in
-    all answers. step_kl: nats a token between the policy that drew and the one before the last update;
-    clip_fraction: share of the iteration's tokens (or answers) beyond the clip; updates: optimiser steps, fewer than
-    planned where step_kl reached its limit. Advantages are told before whitening. coefficient: β of this iteration.
-    explained_variance: of the critic, None without one or where returns do not vary. The seconds are None in a kept
-    curve.
+    reward: the mean score as the reward gave it; gold: that of a reward which training does not see. kl_k1, kl_k3: the
+    divergence of the policy that drew from the reference, in nats an answer, by both unbiased estimators. entropy: nats
+    a token, of the policy that drew. eos_rate: share of answers that ended by themselves. distinct_2: share of
+    different pairs of neighbouring tokens in all answers. step_kl: nats a token between the policy that drew and the
+    one before the last update; clip_fraction: share of the iteration's tokens (or answers) beyond the clip; updates:
+    optimiser steps, fewer than planned where step_kl reached its limit. Advantages are told before whitening.
+    coefficient: β of this iteration. explained_variance: of the critic, None without one or where returns do not vary.
+    The seconds are None in a kept curve.
     """
 
     answers: int
     reward: float
     reward_std: float
+    gold: float | None = None
     kl_k1: float
     kl_k3: float
     coefficient: float

@@ -50,14 +50,15 @@ def train_rloo(
     name: str = "policy",
     start_from: Path | None = None,
     checkpoint: Path | None = None,
+    gold: Reward | None = None,
 ) -> Generator[Progress | TrainStart | PolicyStep, None, None]:
     """Train a new adapter `name` on the trunk by rewards of its own answers; it holds the result when the iterator
     ends.
 
     `start_from` is an adapter folder of the same shape: the starting point and the reference (None: the bare trunk).
     With `checkpoint`, a file, state is saved after every iteration, and a run that finds its own goes on from it to the
-    same weights. Raises `InputError` before the first pass if something does not fit, `RunError` where an iteration
-    fails: the last checkpoint is then kept.
+    same weights. `gold` is a reward that scores the answers for the record only. Raises `InputError` before the first
+    pass if something does not fit, `RunError` where an iteration fails: the last checkpoint is then kept.
     """
     sequences = prompt_sequences(trunk, chat, prompts, config.rollout)
     asked = list(zip(prompts, sequences, strict=True))
@@ -69,7 +70,7 @@ def train_rloo(
         policy.kept.restore()
         for iteration in range(policy.kept.done, config.iterations):
             begun = time.perf_counter()
-            batch = yield from collect(policy, chat, asked, reward, config, seed, iteration)
+            batch = yield from collect(policy, chat, asked, reward, config, seed, iteration, gold)
             collected = time.perf_counter()
             advantages = advantages_of(batch, policy.beta)
             update = improve(policy, batch, objective(batch, advantages, config.clip), config, seed, iteration)

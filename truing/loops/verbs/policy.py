@@ -1,11 +1,14 @@
 """The verbs `ppo`, `rloo` and `grpo`: prompts of a dataset and a reward in; an adapter and its training curve out.
 
 The reward is a setting, `reward` (a rule file, a function, a judge, or a weighted sum: `judges/rewards.py`), or a
-trained model in the role `reward_model`, or a sum of which one part is `model = "reward_model"`.
+trained model in the role `reward_model`, or a sum of which one part is `model = "reward_model"`. A second one, `gold`,
+with its role `gold_model`, is not trained on: it decides which round's policy is kept, and whether the run is stopped
+(`train/guard.py`).
 """
 
 import json
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,26 +23,29 @@ from truing.loops.verbs.dataset import read_rows
 from truing.loops.verbs.reward import KIND as REWARD
 from truing.loops.verbs.training import POLICY, _train, chat_of
 from truing.train import grpo, ppo, rloo
+from truing.train.guard import GuardConfig, Guarded, guard
 
-ROLE = "reward_model"
-
-
-class PPOSettings(ppo.PPOConfig):
-    """`PPOConfig`, and the reward."""
-
-    reward: RewardSetting | None = None
+ROLES = {"reward": "reward_model", "gold": "gold_model"}
 
 
-class RLOOSettings(rloo.RLOOConfig):
-    """`RLOOConfig`, and the reward."""
+class Rewards(Config):
+    """What is trained on, what is only watched, and what stops a run."""
 
     reward: RewardSetting | None = None
+    gold: RewardSetting | None = None
+    guard: GuardConfig = GuardConfig()
 
 
-class GRPOSettings(grpo.GRPOConfig):
-    """`GRPOConfig`, and the reward."""
+class PPOSettings(ppo.PPOConfig, Rewards):
+    """`PPOConfig`, and the rewards."""
 
-    reward: RewardSetting | None = None
+
+class RLOOSettings(rloo.RLOOConfig, Rewards):
+    """`RLOOConfig`, and the rewards."""
+
+
+class GRPOSettings(grpo.GRPOConfig, Rewards):
+    """`GRPOConfig`, and the rewards."""
 
 
 @dataclass
@@ -50,77 +56,101 @@ class PolicyGradient:
     name: str
     version: int
     config: type[Config]
-    train: Callable[..., Iterator[Record]]
+    train: Callable[..., Generator[Record, None, None]]
     kind: str = "adapter"
     roles: Mapping[str, str] = field(default_factory=lambda: {"data": "dataset"})
-    optional_roles: Mapping[str, str] = field(default_factory=lambda: {"start_from": "adapter", ROLE: REWARD})
+    optional_roles: Mapping[str, str] = field(
+        default_factory=lambda: {"start_from": "adapter", **dict.fromkeys(ROLES.values(), REWARD)}
+    )
     uses_model: bool = True
 
     def reads(self, config: Any, roles: Collection[str], _context: Context) -> Mapping[str, str]:
-        """The files of the reward. Raises `InputError` unless there is one, and it can be opened."""
-        return {"reward_files": open_reward(setting_of(config, roles), _unread).version}
+        """The files of the rewards. Raises `InputError` unless there is a reward, and it can be opened."""
+        settings = rewards_of(config, roles)
+        if "reward" not in settings:
+            raise InputError(
+                'needs a reward: reward = { rule = "FILE.toml" }, { function = "FILE.py:NAME" }, { judge = "refusal" } '
+                f"or {{ sum = [...] }}, or {ROLES['reward']} = the name of a `reward` step"
+            )
+        return {f"{name}_files": open_reward(setting, _unread).version for name, setting in settings.items()}
 
     def run(self, step: Step, config: Any) -> Generator[Record, None, StepResult]:
         """Write the adapter and steps.jsonl, one record an iteration."""
-        from truing.providers.reward import RewardModel
-
         yield from step.context.notices()
-        trunk, ledger = step.context.trunk, step.context.ledger
+        workspace = step.context.ledger.workspace(step.key)
         rows = read_rows(step.parent_folder("data"), "train")
         prompts = list(dict.fromkeys(row.prompt for row in rows))
         if not prompts:
             raise InputError(f"[{step.name}] there are no prompts: the dataset has no training rows")
-        models: list[RewardModel] = []
-
-        def open_model(_role: str) -> Reward:
-            models.append(RewardModel(trunk, step.parent_folder(ROLE), store=ledger.store))
-            return models[-1]
-
-        reward = open_reward(setting_of(config, step.parents), open_model)
-        records = self.train(
-            trunk,
-            chat_of(step),
-            prompts,
-            reward,
-            config,
-            seed=step.seed,
-            name=POLICY,
-            start_from=step.parent_folder("start_from") if "start_from" in step.parents else None,
-            checkpoint=ledger.workspace(step.key) / "checkpoint.safetensors",
-        )
-        try:
-            result = yield from _train(step, records, 0)
-        finally:
-            for model in models:
-                model.close()
-        curve = (step.folder / "steps.jsonl").read_text(encoding="utf-8").splitlines()
-        last = json.loads(curve[-1]) if curve else {}  # empty where somebody took the curve away
+        ended: list[Guarded] = []
+        with opened_rewards(step, config) as rewards:
+            records = self.train(
+                step.context.trunk,
+                chat_of(step),
+                prompts,
+                rewards["reward"],
+                config,
+                seed=step.seed,
+                name=POLICY,
+                start_from=step.parent_folder("start_from") if "start_from" in step.parents else None,
+                checkpoint=workspace / "checkpoint.safetensors",
+                gold=rewards.get("gold"),
+            )
+            curve, best = workspace / "steps.jsonl", workspace / "best.safetensors"
+            guarded = guard(records, step.context.trunk, POLICY, config.guard, config.iterations, curve, best)
+            result = yield from _train(step, _noting(guarded, ended), 0)
+        lines = (step.folder / "steps.jsonl").read_text(encoding="utf-8").splitlines()
+        last = json.loads(lines[-1]) if lines else {}  # empty where somebody took the curve away
         shown = {name: last.get(name) for name in ("reward", "kl_k1", "mean_length", "eos_rate", "coefficient")}
-        return StepResult(metrics={**result.metrics, **shown, "prompts": len(prompts)})
+        alarms = {"alarms": "; ".join(f"{one.signal}: {one.reason}" for one in ended[0].alarms)}
+        kept = {"kept_step": ended[0].kept_step, "kept_gold": ended[0].kept_gold} if "gold" in rewards else {}
+        return StepResult(metrics={**result.metrics, **shown, **kept, **alarms, "prompts": len(prompts)})
 
 
-def setting_of(config: Any, roles: Collection[str]) -> RewardSetting:
-    """The reward that is meant. Raises `InputError` where there is none, or it and the role do not fit together."""
-    setting: RewardSetting | None = config.reward
-    filled = ROLE in roles
-    if setting is None:
-        if filled:
-            return RewardSetting(model=ROLE)
-        raise InputError(
-            'needs a reward: reward = { rule = "FILE.toml" }, { function = "FILE.py:NAME" }, { judge = "refusal" } or '
-            f"{{ sum = [...] }}, or {ROLE} = the name of a `reward` step"
-        )
-    named = setting.models()
-    if strangers := named - {ROLE}:
-        raise InputError(
-            f'reward: model = "{min(strangers)}" must be "{ROLE}" in a recipe; fill the role {ROLE} with it'
-        )
-    if filled != bool(named):
-        what = "is filled, and reward does not use it" if filled else "is used by reward, and not filled"
-        raise InputError(
-            f'the role {ROLE} {what}: write it as model = "{ROLE}" of a part, and {ROLE} = a `reward` step'
-        )
-    return setting
+def _noting(records: Iterator[Record], ended: list[Guarded]) -> Iterator[Record]:
+    for record in records:
+        if isinstance(record, Guarded):
+            ended.append(record)
+        yield record
+
+
+@contextmanager
+def opened_rewards(step: Step, config: Any) -> Iterator[dict[str, Reward]]:
+    """The step's rewards by name; trained ones stand on its trunk for as long."""
+    from truing.providers.reward import RewardModel
+
+    models: list[RewardModel] = []
+
+    def open_model(role: str) -> Reward:
+        store = step.context.ledger.store
+        models.append(RewardModel(step.context.trunk, step.parent_folder(role), name=role, store=store))
+        return models[-1]
+
+    try:
+        settings = rewards_of(config, step.parents)
+        yield {name: open_reward(setting, open_model) for name, setting in settings.items()}
+    finally:
+        for model in models:
+            model.close()
+
+
+def rewards_of(config: Rewards, roles: Collection[str]) -> dict[str, RewardSetting]:
+    """The rewards that are meant: a setting, or the model in its role. Raises `InputError` where the two do not fit
+    together."""
+    found = {}
+    for name, role in ROLES.items():
+        setting: RewardSetting | None = getattr(config, name)
+        if setting is None and role in roles:
+            setting = RewardSetting(model=role)
+        if setting is None:
+            continue
+        if strangers := setting.models() - {role}:
+            raise InputError(f'{name}: model = "{min(strangers)}" must be "{role}" in a recipe; fill that role with it')
+        if (role in roles) != bool(setting.models()):
+            what = f"is filled, and {name} does not use it" if role in roles else f"is used by {name}, and not filled"
+            raise InputError(f'the role {role} {what}: write model = "{role}" in a part, and {role} = a `reward` step')
+        found[name] = setting
+    return found
 
 
 def _unread(name: str) -> Reward:
