@@ -9,6 +9,7 @@ import pytest
 
 from tests.evals.test_reward import pairs
 from tests.report.test_page import items, step
+from tests.train.test_guard import round_of
 from truing.core.watch import Iteration
 from truing.evals.compare import MetricComparison, Side, compare
 from truing.evals.reward import report
@@ -24,6 +25,8 @@ from truing.report.charts import (
 CURVES = {
     "sft": [step(number) for number in range(1, 9)],
     "pairs": [step(number, margin=0.5 * number, accuracy=0.5, rejected_logprob=-9.0) for number in range(1, 9)],
+    "policy": [round_of(number, 0.1 * number, None) for number in range(1, 9)],
+    "guarded": [round_of(number, 0.1 * number, 0.2) for number in range(1, 9)],
     "one step": [step(1)],
     "none": [],
 }
@@ -87,6 +90,11 @@ def test_a_curve_has_a_point_a_step_and_a_gap_where_a_value_is_unknown() -> None
     assert drawn(steps) == [(1, 8)] * 3
     partly = [*steps[:4], step(5, margin=None, accuracy=None), *steps[5:]]
     assert drawn(partly) == [(1, 8), (2, 7), (2, 7)]
+
+
+def test_a_guarded_run_shows_its_gold_reward_as_well() -> None:
+    panels = {name: SVGS[f"curve of {name}"].count("stroke: var(--second)") for name in ("policy", "guarded")}
+    assert panels == {"policy": 3, "guarded": 4}
 
 
 def test_the_same_numbers_draw_the_same_bytes() -> None:

@@ -35,6 +35,8 @@ def training_curve(steps: "Sequence[TrainStep]", title: str) -> str:
             ("KL (nats an answer)", [step.kl_k1 for step in drawn]),
             ("tokens an answer", [step.mean_length for step in drawn]),
         ]
+        if any(step.gold is not None for step in drawn):
+            panels.insert(1, ("gold reward", [_known(step.gold) for step in drawn]))
     elif any(step.margin is not None for step in steps):
         panels.append(("accuracy", [_known(step.accuracy) for step in steps]))
         panels.append(("margin (nats)", [_known(step.margin) for step in steps]))

@@ -7,7 +7,7 @@ restarts.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import Field
@@ -17,6 +17,8 @@ from truing.core.config import Config
 from truing.core.errors import RunError
 from truing.train.checkpoint import Checkpoints
 from truing.train.records import TrainStep
+
+Taken = TypeVar("Taken", bound=TrainStep)
 
 
 class OptimiserConfig(Config):
@@ -73,17 +75,18 @@ def take_steps(
     order: Sequence[tuple[int, float, list[int]]],
     config: OptimiserConfig,
     gradient: Callable[[int, list[int]], dict[str, Any]],
-) -> Iterator[TrainStep]:
-    """The steps of a run that its checkpoint does not hold yet, one record each. `order` is the run's schedule;
-    `gradient` takes a step's number (from 0) and its rows, accumulates their gradient, and returns what the step's
-    record says of it. Raises `RunError` as `take_step` does."""
+    kind: type[Taken],
+) -> Iterator[Taken]:
+    """The steps of a run that its checkpoint does not hold yet, one record of the given kind each. `order` is the run's
+    schedule; `gradient` takes a step's number (from 0) and its rows, accumulates their gradient, and returns what the
+    step's record says of it. Raises `RunError` as `take_step` does."""
     steps = len(order)
     for step, epoch, batch in order[kept.done :]:
         started = time.perf_counter()
         found = gradient(step, batch)
         norm = take_step(adamw, found["loss"], step, steps, config)
         tokens = int(found.pop("tokens"))
-        yield TrainStep(
+        yield kind(
             step=step + 1,
             steps=steps,
             epoch=epoch,

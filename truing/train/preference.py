@@ -125,7 +125,7 @@ def train_preference(
     def gradient(_step: int, batch: list[int]) -> dict[str, float]:
         return _batch_gradient(prepared, batch, config, start.microbatch_tokens)
 
-    yield from take_steps(adamw, kept, order, config.optimiser, gradient)
+    yield from take_steps(adamw, kept, order, config.optimiser, gradient, TrainStep)
 
 
 def _batch_gradient(prepared: Prepared, batch: list[int], config: PreferenceConfig, tokens: int) -> dict[str, float]:

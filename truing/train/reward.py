@@ -15,7 +15,6 @@ Only differences of rewards are learned; at the end the head's bias is set so th
 training answers. Knows nothing of ledgers or evaluation; ensembles are several runs with other seeds.
 """
 
-import time
 from collections.abc import Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +40,9 @@ from truing.engine.trunk import Trunk
 from truing.losses.bradley_terry import bradley_terry_loss, centring_loss, tie_loss
 from truing.train.checkpoint import Checkpoints
 from truing.train.fit import begin, load_of
-from truing.train.optimise import OptimiserConfig, optimiser, rate_at, take_step
+from truing.train.optimise import OptimiserConfig, optimiser, take_steps
 from truing.train.records import RewardStep, TrainStart
-from truing.train.rows import identity, lower_pass, schedule, steps_in
+from truing.train.rows import identity, lower_pass, schedule
 
 VERSION = 1
 
@@ -138,35 +137,21 @@ def train_reward(
     run = identity(_what(head, pairs), trunk, rows, marks, config, seed, start_from)
     kept = Checkpoints(checkpoint, run, parameters, adamw, config.checkpoint_every)
     forest = build_forest(rows)
-    order = [batch for _, _, batch in schedule(marks, config.epochs, config.batch_rows, seed)]
-    start = begin(load_of(trunk, forest, order, 2, first, parameters), kept, config.microbatch_tokens)
+    order = list(schedule(marks, config.epochs, config.batch_rows, seed))
+    load = load_of(trunk, forest, [batch for _, _, batch in order], 2, first, parameters)
+    start = begin(load, kept, config.microbatch_tokens)
     yield start
     config = config.model_copy(update={"microbatch_tokens": start.microbatch_tokens})
     below = yield from lower_pass(trunk, forest, first, store, kept.beside("lower") if start.lower_on_disk else None)
     prepared = _Prepared(pairs, forest, below, first, offset.to(head.weight))
     kept.restore()
-    steps = steps_in(len(pairs), config.epochs, config.batch_rows)
-    for step, epoch, batch in schedule(marks, config.epochs, config.batch_rows, seed):
-        if step < kept.done:
-            continue
-        started = time.perf_counter()
+
+    def gradient(_step: int, batch: list[int]) -> dict[str, float | None]:
         totals = _batch_gradient(trunk, head, prepared, batch, config)
-        loss, tokens = totals["loss"], int(totals["tokens"])
-        norm = take_step(adamw, loss, step, steps, config.optimiser)
-        yield RewardStep(
-            member=member,
-            step=step + 1,
-            steps=steps,
-            epoch=epoch,
-            loss=loss,
-            rate=rate_at(step, steps, config.optimiser),
-            gradient_norm=norm,
-            tokens=tokens,
-            tokens_per_second=tokens / (time.perf_counter() - started),
-            mean_length=totals["length"] / (2 * len(batch)),
-            **_means(totals),
-        )
-        kept.after(step + 1)
+        found = {"loss": totals["loss"], "tokens": totals["tokens"], "mean_length": totals["length"] / (2 * len(batch))}
+        return {**found, **_means(totals), "member": member}
+
+    yield from take_steps(adamw, kept, order, config.optimiser, gradient, RewardStep)
     yield from _shift_to_zero(trunk, head, prepared)
 
 

@@ -95,7 +95,7 @@ def train_sft(
             found["tokens"] += len(piece)
         return {**found, "mean_length": scored / len(batch)}
 
-    yield from take_steps(adamw, kept, order, config.optimiser, gradient)
+    yield from take_steps(adamw, kept, order, config.optimiser, gradient, TrainStep)
 
 
 def opening_of(row: TokenSequence, tokens: int | None) -> TokenSequence:

@@ -109,7 +109,7 @@ def train_unpaired(
         seen.add_(seen_ratios(ratio, good))
         return found
 
-    yield from take_steps(adamw, kept, order, config.optimiser, gradient)
+    yield from take_steps(adamw, kept, order, config.optimiser, gradient, TrainStep)
 
 
 def _baseline(prepared: Prepared, mismatched: list[int]) -> Tensor:
