@@ -43,7 +43,7 @@ def run(model: Path, steps: dict[str, Any], ledger: str = "ledger") -> dict[str,
 
 
 def test_each_makes_an_adapter_with_its_curve_and_equal_inputs_make_equal_artifacts(tiny_folder: Path) -> None:
-    steps = {verb: {"verb": verb, **FAST} for verb in ("ppo", "rloo", "grpo")}
+    steps = {verb: {"verb": verb, **FAST} for verb in ("ppo", "rloo", "grpo", "online_dpo")}
     made = run(tiny_folder, steps)
     again = run(tiny_folder, steps, "another")
     for verb in steps:

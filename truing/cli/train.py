@@ -1,4 +1,4 @@
-"""`truing train sft|preference|unpaired|reward|ppo|rloo|grpo`: one training step, without writing a recipe."""
+"""`truing train`: one training step, from comparisons, judged answers or a reward, without writing a recipe."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,11 @@ from rich.console import Console
 from truing.cli.reward import show
 from truing.cli.run import Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
+from truing.core.errors import InputError
 
 train = typer.Typer(
     name="train",
-    help="Train an adapter: sft, preference, unpaired, ppo, rloo, grpo; or a reward model: reward.",
+    help="Train an adapter: sft, preference, unpaired, ppo, rloo, grpo, online-dpo; or a reward model: reward.",
     no_args_is_help=True,
 )
 Data = Annotated[
@@ -161,18 +162,45 @@ def grpo(
     _train(context, data, model, seed, changes, as_json, _policy("grpo", reward, after_sft))
 
 
+@train.command()
+def online_dpo(
+    context: typer.Context,
+    data: Data,
+    reward: Scored,
+    model: Model = "smollm2-135m",
+    after_sft: AfterSFT = False,
+    seed: Seed = 0,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """DPO on pairs of the model's own answers, drawn anew in every round and told apart by a reward.
+
+    Example: truing train online-dpo comparisons.jsonl --reward rewards.py:short --set online_dpo.kl.coefficient=0.2
+    """
+    _train(context, data, model, seed, changes, as_json, _policy("online_dpo", reward, after_sft))
+
+
 def _policy(verb: str, reward: str, after_sft: bool) -> dict[str, Any]:
-    """The steps of a policy-gradient training."""
+    """The steps of a training by rewards. A trained model is a role of its step, so that it is among its parents."""
     from truing.judges.rewards import parse_reward
 
     step: dict[str, Any] = {"verb": verb, "data": "comparisons"}
     setting = parse_reward(reward, "--reward")
-    if setting.model is not None:
-        step["reward_model"] = setting.model
-    else:
-        step["reward"] = setting.model_dump(mode="json", exclude_none=True)
+    models = setting.models()
+    if len(models) > 1:
+        raise InputError(f"--reward: a sum may hold one trained model, and this one names {', '.join(sorted(models))}")
+    for name in models:
+        step["reward_model"] = name
+    if setting.model is None:
+        step["reward"] = _in_role(setting.model_dump(mode="json", exclude_none=True))
     steps = {"sft": {"verb": "sft", "data": "comparisons"}} if after_sft else {}
     return {**steps, verb: {**step, **({"start_from": "sft"} if after_sft else {})}}
+
+
+def _in_role(setting: dict[str, Any]) -> dict[str, Any]:
+    """A reward's setting with its trained model named by the role."""
+    named = {**setting, "model": "reward_model"} if "model" in setting else setting
+    return {**named, "sum": [_in_role(part) for part in named["sum"]]} if "sum" in named else named
 
 
 def _train(

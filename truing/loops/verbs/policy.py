@@ -1,4 +1,5 @@
-"""The verbs `ppo`, `rloo` and `grpo`: prompts of a dataset and a reward in; an adapter and its training curve out.
+"""The verbs `ppo`, `rloo`, `grpo` and `online_dpo`: prompts of a dataset and a reward in; an adapter and its training
+curve out.
 
 The reward is a setting, `reward` (a rule file, a function, a judge, or a weighted sum: `judges/rewards.py`), or a
 trained model in the role `reward_model`, or a sum of which one part is `model = "reward_model"`. A second one, `gold`,
@@ -22,7 +23,7 @@ from truing.loops.recipe import Step, StepResult
 from truing.loops.verbs.dataset import read_rows
 from truing.loops.verbs.reward import KIND as REWARD
 from truing.loops.verbs.training import POLICY, _train, chat_of
-from truing.train import grpo, ppo, rloo
+from truing.train import grpo, online, ppo, rloo
 from truing.train.guard import GuardConfig, Guarded, guard
 
 ROLES = {"reward": "reward_model", "gold": "gold_model"}
@@ -46,6 +47,10 @@ class RLOOSettings(rloo.RLOOConfig, Rewards):
 
 class GRPOSettings(grpo.GRPOConfig, Rewards):
     """`GRPOConfig`, and the rewards."""
+
+
+class OnlineDPOSettings(online.OnlineDPOConfig, Rewards):
+    """`OnlineDPOConfig`, and the rewards."""
 
 
 @dataclass
@@ -162,4 +167,5 @@ POLICY_GRADIENTS = (
     PolicyGradient("ppo", ppo.VERSION, PPOSettings, ppo.train_ppo),
     PolicyGradient("rloo", rloo.VERSION, RLOOSettings, rloo.train_rloo),
     PolicyGradient("grpo", grpo.VERSION, GRPOSettings, grpo.train_grpo),
+    PolicyGradient("online_dpo", online.VERSION, OnlineDPOSettings, online.train_online_dpo),
 )
