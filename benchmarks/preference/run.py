@@ -13,6 +13,7 @@ import datetime
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import venv
@@ -51,7 +52,8 @@ class Process:
             line = ""
         if not line:
             status = self.process.wait()
-            raise RuntimeError(f"{self.name} ended with status {status} while it did {call!r}: see {self.log}")
+            why = ", killed, most likely for want of memory," if status == -signal.SIGKILL else ""
+            raise RuntimeError(f"{self.name} ended with status {status}{why} while it did {call!r}: see {self.log}")
         answer = json.loads(line)
         self.peak = answer["peak_bytes"]
         return answer["result"]
