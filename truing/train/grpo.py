@@ -8,7 +8,6 @@ What later papers changed is a setting each: `divide_by_std = false` and `length
 of the loss, as in the first paper, but with the right gradient (`losses/kl.py`), or part of R.
 """
 
-import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -24,10 +23,10 @@ from truing.engine.trunk import Trunk
 from truing.losses.kl import k1, kl_loss
 from truing.losses.policy_gradient import answer_logprobs, grpo_advantages
 from truing.losses.ppo import clipped_policy_loss, outside_clip
-from truing.train.iteration import Batch, Objective, Part, collect, improve, record
-from truing.train.policy import PolicyConfig, close_policy, open_policy, start
+from truing.train.iteration import Batch, Objective, Part
+from truing.train.policy import Policy, PolicyConfig
 from truing.train.records import PolicyStep, TrainStart
-from truing.train.rollouts import prompt_sequences
+from truing.train.rounds import Lesson, Run, train_rounds
 
 VERSION = 1
 
@@ -62,26 +61,13 @@ def train_grpo(
     gold: Reward | None = None,
 ) -> Generator[Progress | TrainStart | PolicyStep, None, None]:
     """Train a new adapter `name` on the trunk; arguments, resuming and errors as in `train_rloo`."""
-    sequences = prompt_sequences(trunk, chat, prompts, config.rollout)
-    asked = list(zip(prompts, sequences, strict=True))
-    try:
-        policy = open_policy(f"grpo/{reward.version}", trunk, sequences, config, seed, name, start_from, checkpoint)
-        settled = start(policy, sequences, config)
-        yield settled
-        config = config.model_copy(update={"microbatch_tokens": settled.microbatch_tokens})
-        policy.kept.restore()
-        for iteration in range(policy.kept.done, config.iterations):
-            begun = time.perf_counter()
-            batch = yield from collect(policy, chat, asked, reward, config, seed, iteration, gold)
-            collected = time.perf_counter()
-            advantages = advantages_of(batch, policy.beta, config)
-            update = improve(policy, batch, objective(batch, advantages, policy.beta, config), config, seed, iteration)
-            seconds = collected - begun, time.perf_counter() - collected
-            step = record(policy, batch, update, advantages, config, iteration, len(prompts), seconds)
-            yield step
-            policy.finish(iteration, step.kl_k1, step.answers, config.kl)
-    finally:
-        close_policy(trunk, name)
+
+    def lesson(policy: Policy, batch: Batch) -> Lesson:
+        advantages = advantages_of(batch, policy.beta, config)
+        return Lesson(objective(batch, advantages, policy.beta, config), advantages)
+
+    run = Run(seed, name, start_from, checkpoint, gold)
+    yield from train_rounds("grpo", trunk, chat, prompts, reward, config, run, lesson)
 
 
 def advantages_of(batch: Batch, beta: float, config: GRPOConfig) -> Tensor:

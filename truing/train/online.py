@@ -6,7 +6,6 @@ The pairs are always the policy's own, so that its loss never judges answers tha
 scores says nothing and counts with zero. β is `kl.coefficient`; with `kl.target` it is adapted, as for PPO.
 """
 
-import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -21,10 +20,11 @@ from truing.engine.trunk import Trunk
 from truing.losses.dpo import dpo_loss
 from truing.losses.policy_gradient import answer_logprobs
 from truing.losses.ppo import outside_clip
-from truing.train.iteration import Batch, Objective, Part, collect, improve, record
-from truing.train.policy import KLConfig, PolicyConfig, close_policy, open_policy, start
+from truing.train.iteration import Batch, Objective, Part
+from truing.train.policy import KLConfig, Policy, PolicyConfig
 from truing.train.records import PolicyStep, TrainStart
-from truing.train.rollouts import RolloutConfig, prompt_sequences
+from truing.train.rollouts import RolloutConfig
+from truing.train.rounds import Lesson, Run, train_rounds
 
 VERSION = 1
 
@@ -57,26 +57,13 @@ def train_online_dpo(
     gold: Reward | None = None,
 ) -> Generator[Progress | TrainStart | PolicyStep, None, None]:
     """Train a new adapter `name` on the trunk; arguments, resuming and errors as in `train_rloo`."""
-    sequences = prompt_sequences(trunk, chat, prompts, config.rollout)
-    asked = list(zip(prompts, sequences, strict=True))
-    try:
-        policy = open_policy(f"online/{reward.version}", trunk, sequences, config, seed, name, start_from, checkpoint)
-        settled = start(policy, sequences, config)
-        yield settled
-        config = config.model_copy(update={"microbatch_tokens": settled.microbatch_tokens})
-        policy.kept.restore()
-        for iteration in range(policy.kept.done, config.iterations):
-            begun = time.perf_counter()
-            batch = yield from collect(policy, chat, asked, reward, config, seed, iteration, gold)
-            collected = time.perf_counter()
-            better = preferred(batch)
-            update = improve(policy, batch, objective(batch, better, policy.beta, config.clip), config, seed, iteration)
-            seconds = collected - begun, time.perf_counter() - collected
-            step = record(policy, batch, update, better, config, iteration, len(prompts), seconds)
-            yield step
-            policy.finish(iteration, step.kl_k1, step.answers, config.kl)
-    finally:
-        close_policy(trunk, name)
+
+    def lesson(policy: Policy, batch: Batch) -> Lesson:
+        better = preferred(batch)
+        return Lesson(objective(batch, better, policy.beta, config.clip), better)
+
+    run = Run(seed, name, start_from, checkpoint, gold)
+    yield from train_rounds("online", trunk, chat, prompts, reward, config, run, lesson)
 
 
 def preferred(batch: Batch) -> Tensor:

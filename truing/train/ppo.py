@@ -9,7 +9,6 @@ al. 2019, arXiv:1909.08593; Stiennon et al. 2020, arXiv:2009.01325; details: Hua
 Policy, reference and critic share one trunk (`policy.py`). Entropy is measured and not rewarded.
 """
 
-import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +25,11 @@ from truing.engine.chat import Chat
 from truing.engine.trunk import Trunk
 from truing.losses import ppo as losses
 from truing.losses.kl import k1, k3
-from truing.train.iteration import Batch, Objective, Part, collect, improve, record, values
-from truing.train.policy import CriticConfig, PolicyConfig, close_policy, open_policy, start
+from truing.train.iteration import Batch, Objective, Part, values
+from truing.train.policy import CriticConfig, Policy, PolicyConfig
 from truing.train.records import PolicyStep, TrainStart
-from truing.train.rollouts import Rollouts, prompt_sequences
+from truing.train.rollouts import Rollouts
+from truing.train.rounds import Lesson, Run, train_rounds
 
 VERSION = 1
 
@@ -76,30 +76,16 @@ def train_ppo(
 ) -> Generator[Progress | TrainStart | PolicyStep, None, None]:
     """Train a new adapter `name` on the trunk; arguments, resuming and errors as in `train_rloo`. The critic begins
     with an expectation of 0, or with the adapter and head in the folder `critic_from`."""
-    sequences = prompt_sequences(trunk, chat, prompts, config.rollout)
-    asked = list(zip(prompts, sequences, strict=True))
+
+    def lesson(policy: Policy, batch: Batch) -> Lesson:
+        gains = gains_of(batch, values(policy, batch), policy.beta, config)
+        explained = losses.explained_variance(gains.values, gains.returns)
+        return Lesson(objective(batch, gains, config), gains.returns - gains.values, explained)
+
     critic = CriticConfig(config.critic == "adapter", critic_from, config.critic_factor)
-    what = f"ppo/{reward.version}/{'' if critic_from is None else _hash(critic_from)}"
-    try:
-        policy = open_policy(what, trunk, sequences, config, seed, name, start_from, checkpoint, critic)
-        settled = start(policy, sequences, config)
-        yield settled
-        config = config.model_copy(update={"microbatch_tokens": settled.microbatch_tokens})
-        policy.kept.restore()
-        for iteration in range(policy.kept.done, config.iterations):
-            begun = time.perf_counter()
-            batch = yield from collect(policy, chat, asked, reward, config, seed, iteration, gold)
-            collected = time.perf_counter()
-            gains = gains_of(batch, values(policy, batch), policy.beta, config)
-            update = improve(policy, batch, objective(batch, gains, config), config, seed, iteration)
-            seconds = collected - begun, time.perf_counter() - collected
-            explained = losses.explained_variance(gains.values, gains.returns)
-            raw = gains.returns - gains.values
-            step = record(policy, batch, update, raw, config, iteration, len(prompts), seconds, explained)
-            yield step
-            policy.finish(iteration, step.kl_k1, step.answers, config.kl)
-    finally:
-        close_policy(trunk, name)
+    what = "ppo" if critic_from is None else f"ppo/{_hash(critic_from)}"
+    run = Run(seed, name, start_from, checkpoint, gold)
+    yield from train_rounds(what, trunk, chat, prompts, reward, config, run, lesson, critic)
 
 
 def token_rewards(rollouts: Rollouts, penalty: Tensor) -> Tensor:

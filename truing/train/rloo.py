@@ -7,7 +7,6 @@ one action (Ahmadian et al. 2024, arXiv:2402.14740). In the first update ρ = 1 
 E[score] − β KL(π ‖ π_ref), without bias and without a critic. The clip matters in later updates of an iteration only.
 """
 
-import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -21,10 +20,10 @@ from truing.engine.trunk import Trunk
 from truing.losses.kl import k1
 from truing.losses.policy_gradient import answer_logprobs, rloo_advantages
 from truing.losses.ppo import clipped_policy_loss, outside_clip
-from truing.train.iteration import Batch, Objective, Part, collect, improve, record
-from truing.train.policy import PolicyConfig, close_policy, open_policy, start
+from truing.train.iteration import Batch, Objective, Part
+from truing.train.policy import Policy, PolicyConfig
 from truing.train.records import PolicyStep, TrainStart
-from truing.train.rollouts import prompt_sequences
+from truing.train.rounds import Lesson, Run, train_rounds
 
 VERSION = 1
 
@@ -60,26 +59,13 @@ def train_rloo(
     same weights. `gold` is a reward that scores the answers for the record only. Raises `InputError` before the first
     pass if something does not fit, `RunError` where an iteration fails: the last checkpoint is then kept.
     """
-    sequences = prompt_sequences(trunk, chat, prompts, config.rollout)
-    asked = list(zip(prompts, sequences, strict=True))
-    try:
-        policy = open_policy(f"rloo/{reward.version}", trunk, sequences, config, seed, name, start_from, checkpoint)
-        settled = start(policy, sequences, config)
-        yield settled
-        config = config.model_copy(update={"microbatch_tokens": settled.microbatch_tokens})
-        policy.kept.restore()
-        for iteration in range(policy.kept.done, config.iterations):
-            begun = time.perf_counter()
-            batch = yield from collect(policy, chat, asked, reward, config, seed, iteration, gold)
-            collected = time.perf_counter()
-            advantages = advantages_of(batch, policy.beta)
-            update = improve(policy, batch, objective(batch, advantages, config.clip), config, seed, iteration)
-            seconds = collected - begun, time.perf_counter() - collected
-            step = record(policy, batch, update, advantages, config, iteration, len(prompts), seconds)
-            yield step
-            policy.finish(iteration, step.kl_k1, step.answers, config.kl)
-    finally:
-        close_policy(trunk, name)
+
+    def lesson(policy: Policy, batch: Batch) -> Lesson:
+        advantages = advantages_of(batch, policy.beta)
+        return Lesson(objective(batch, advantages, config.clip), advantages)
+
+    run = Run(seed, name, start_from, checkpoint, gold)
+    yield from train_rounds("rloo", trunk, chat, prompts, reward, config, run, lesson)
 
 
 def advantages_of(batch: Batch, beta: float) -> Tensor:
