@@ -19,7 +19,6 @@ from truing.core.watch import (
     _Sample,
     best_by_gold,
     distinct_n,
-    measure,
     watch,
 )
 
@@ -174,14 +173,6 @@ def test_distinct_n_counted_by_hand() -> None:
     assert distinct_n([answer(1, 1, 2)], n=1) == 2 / 3
     assert distinct_n([answer(7, 7, 7, 7, 7)]) == 1 / 4
     assert distinct_n([answer(1), answer()]) is None
-
-
-def test_an_iteration_is_the_mean_over_its_answers() -> None:
-    answers = [answer(1, 2, 1, 2), answer(3, finished=False)]
-    found = measure(4, answers, proxy=[1.0, 3.0], kl=[0.5, 1.5], gold=[0.0, 1.0])
-    assert found == Iteration(step=4, proxy=2, gold=0.5, kl=1, distinct=2 / 3, end=0.5, length=2.5)
-    assert measure(0, [answer(1)], proxy=[1.0], kl=[0.0]).gold is None
-    assert measure(0, [answer(1)], proxy=[1.0], kl=[0.0]).distinct == 1
 
 
 # ---- the checkpoint to keep

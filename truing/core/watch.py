@@ -21,7 +21,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
 from pydantic import Field
 
 from truing.core.config import Config
@@ -119,28 +118,6 @@ def distinct_n(answers: Sequence[Answer], n: int = 2) -> float | None:
 
 def _grams(tokens: Sequence[int], n: int) -> list[tuple[int, ...]]:
     return [tuple(tokens[place : place + n]) for place in range(len(tokens) - n + 1)]
-
-
-def measure(
-    step: int,
-    answers: Sequence[Answer],
-    proxy: Sequence[float],
-    kl: Sequence[float],
-    gold: Sequence[float] | None = None,
-    n: int = 2,
-) -> Iteration:
-    """One iteration from its answers and, for each of them, the proxy reward, the KL term (nats, summed over tokens)
-    and the gold reward. Where no answer has n tokens, nothing repeats: distinct-n is 1."""
-    distinct = distinct_n(answers, n)
-    return Iteration(
-        step=step,
-        proxy=float(np.mean(proxy)),
-        gold=None if gold is None else float(np.mean(gold)),
-        kl=float(np.mean(kl)),
-        distinct=1.0 if distinct is None else distinct,
-        end=float(np.mean([answer.finished for answer in answers])),
-        length=float(np.mean([len(answer.token_ids) for answer in answers])),
-    )
 
 
 def watch(points: Sequence[Iteration], config: WatchConfig) -> list[Reading]:

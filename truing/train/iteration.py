@@ -18,6 +18,7 @@ from torch import Tensor
 
 from truing.core.protocols import Reward
 from truing.core.records import Conversation, Progress
+from truing.core.watch import distinct_n
 from truing.engine.adapters import use_adapter
 from truing.engine.chat import Chat
 from truing.engine.score import TOKENS_AT_ONCE, ScoredRows, batches, scored_rows
@@ -202,7 +203,7 @@ def record(
     """What an iteration did. `seconds`: of collecting, and of the rest."""
     rollouts = batch.rollouts
     answers = len(rollouts.lengths)
-    pairs = [pair for one in rollouts.answers for pair in zip(one.token_ids, one.token_ids[1:], strict=False)]
+    distinct = distinct_n(rollouts.answers)
     return PolicyStep(
         step=iteration + 1,
         steps=config.iterations,
@@ -223,7 +224,7 @@ def record(
         coefficient=policy.beta,
         entropy=torch.cat(update.entropy).mean().item(),
         eos_rate=sum(one.finished for one in rollouts.answers) / answers,
-        distinct_2=len(set(pairs)) / max(1, len(pairs)),
+        distinct_2=1.0 if distinct is None else distinct,  # where no answer has two tokens, nothing repeats
         step_kl=update.step_kl,
         clip_fraction=torch.cat(update.outside).double().mean().item(),
         updates=update.updates,

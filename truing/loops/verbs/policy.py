@@ -107,7 +107,9 @@ class PolicyGradient:
         lines = (step.folder / "steps.jsonl").read_text(encoding="utf-8").splitlines()
         last = json.loads(lines[-1]) if lines else {}  # empty where somebody took the curve away
         shown = {name: last.get(name) for name in ("reward", "kl_k1", "mean_length", "eos_rate", "coefficient")}
-        alarms = {"alarms": "; ".join(f"{one.signal}: {one.reason}" for one in ended[0].alarms)}
+        watched = config.iterations >= 2 * config.guard.block
+        said = "; ".join(f"{one.signal}: {one.reason}" for one in ended[0].alarms) if watched else None  # unknown
+        alarms = {"alarms": said}
         kept = {"kept_step": ended[0].kept_step, "kept_gold": ended[0].kept_gold} if "gold" in rewards else {}
         return StepResult(metrics={**result.metrics, **shown, **kept, **alarms, "prompts": len(prompts)})
 
