@@ -99,18 +99,20 @@ def main() -> None:
         except RuntimeError as error:
             failures[version] = str(error)
             del peers[version]
-    reference = ours.call("reference") / (PAIRS // MICRO)
-    result["reference_share"] = reference
+    ours.call("begin")
     for number, rows in enumerate(order):
         counted = ours.call("tokens", rows=rows)
-        kept = ours.call("kept_step", rows=rows)
+        ours.call("wake")
+        before = ours.call("rate")
+        reference, kept = ours.call("reference", rows=rows), ours.call("kept_step", rows=rows)
         row = {
-            "tree": counted["tree"], "truing": kept + reference, "truing kept": kept, "rate": ours.call("rate"),
-            "reference": counted["reference"], "policy": counted["policy"],
+            "tree": counted["tree"], "truing": kept + reference, "truing kept": kept,
+            "rate": (before + ours.call("rate")) / 2, "reference": counted["reference"], "policy": counted["policy"],
         }  # fmt: skip
         for version, peer in list(peers.items()):
             try:
                 row["padded"] = peer.call("tokens", rows=rows)["padded"]
+                peer.call("wake")
                 row[version] = peer.call("step", rows=rows)
                 if number < options.kept_steps:
                     row[f"{version} kept"] = peer.call("kept_step", rows=rows)

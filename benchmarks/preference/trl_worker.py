@@ -70,6 +70,11 @@ class Worker:
         # The first call is the policy's; batches are [chosen, rejected].
         save_file({"policy": seen[0], "reference": reference, "loss": loss.detach(), **gradients}, save_to)
 
+    def wake(self) -> None:
+        """Read every weight once: while the other side ran, the system may have taken them out of memory."""
+        for parameter in self.model.parameters():
+            parameter.detach().sum()
+
     def step(self, rows: list[int]) -> float:
         """Seconds of one optimiser step whose loss computes the reference, too."""
         return self._step(self._batch(rows))
@@ -98,4 +103,5 @@ class Worker:
 if __name__ == "__main__":
     model, file, count, adapter, threads = sys.argv[1:]
     it = Worker(model, file, int(count), adapter, int(threads))
-    serve({"tokens": it.tokens, "check": it.check, "step": it.step, "kept_step": it.kept_step, "ready": lambda: None})
+    calls = (it.tokens, it.check, it.wake, it.step, it.kept_step)
+    serve({"ready": lambda: None, **{call.__name__: call for call in calls}})

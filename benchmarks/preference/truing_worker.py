@@ -1,6 +1,7 @@
 """truing's side: `train_preference` itself, advanced one record at a time.
 
-The reference pass runs before the first step, for all pairs; its seconds are reported apart and shared among the steps.
+The trainer computes the reference for all pairs before its first step; here the same pass is timed again for the pairs of
+each step, right before it, so that both meet the machine at one speed.
 """
 
 import sys
@@ -83,14 +84,26 @@ class Worker:
         """The rows of each step, as the trainer will take them."""
         return [rows for _, _, rows in schedule(range(len(self.pairs)), 1, 8, seed=0)]
 
-    def reference(self) -> float:
-        """Seconds of the reference pass over all pairs."""
+    def begin(self) -> None:
+        """Start the trainer, and let it compute its reference."""
         self.records = train_preference(self.trunk, self.pairs, self._config(), seed=0)
-        started = time.perf_counter()
         for record in self.records:
             if isinstance(record, Progress) and record.stage == "reference" and record.done == record.total:
-                return time.perf_counter() - started
+                return
         raise RuntimeError("the trainer ended before its reference pass did")
+
+    def wake(self) -> None:
+        """Read every weight once: while the other side ran, the system may have taken them out of memory."""
+        for parameter in self.trunk.model.parameters():
+            parameter.sum()
+
+    def reference(self, rows: list[int]) -> float:
+        """Seconds of the reference pass over these pairs."""
+        forest = self._forest(rows)
+        started = time.perf_counter()
+        with torch.no_grad(), use_adapter(self.trunk, None):
+            score_forest(self.trunk, forest).sums()
+        return time.perf_counter() - started
 
     def kept_step(self, rows: list[int]) -> float:
         """Seconds of the trainer's next step, the reference being kept."""
@@ -203,6 +216,8 @@ if __name__ == "__main__":
         it.tokens,
         it.check,
         it.order,
+        it.begin,
+        it.wake,
         it.reference,
         it.kept_step,
         it.rate,
