@@ -2,8 +2,8 @@
 
     python scripts/run_docs.py README.md docs/*.md
 
-All blocks of a page run in order in one fresh folder, with this Python's programs first on PATH. A block is a fence
-with a language and tags:
+All blocks of a page run in order in one fresh folder, with this Python's programs first on PATH; `--jobs` pages run at a
+time. A block is a fence with a language and tags:
 
     console               lines `$ COMMAND`, each followed by the output that is expected (none: anything will do)
     python                runs as a script
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,8 +137,7 @@ def first_missing(expected: Sequence[str], actual: str) -> str | None:
 
 
 def run(command: Command, folder: Path, exit_code: int) -> None:
-    """Run one command and print it with its seconds. Raises `ExampleError` unless it ends and prints as expected."""
-    print(f"{command.where}: {command.shown}", end="", flush=True)
+    """Run one command; once it has ended, print it with its seconds. Raises `ExampleError` unless all is as expected."""
     started = time.monotonic()
     try:
         done = subprocess.run(
@@ -155,7 +155,7 @@ def run(command: Command, folder: Path, exit_code: int) -> None:
     except subprocess.TimeoutExpired:
         raise ExampleError(command.where, f"{command.shown}\nstill ran after {TIMEOUT_SECONDS} s") from None
     finally:
-        print(f"  ({time.monotonic() - started:.1f} s)", flush=True)
+        print(f"{command.where}: {command.shown}  ({time.monotonic() - started:.1f} s)", flush=True)
     missing = first_missing(command.expected, done.stdout)
     if done.returncode != exit_code:
         problem = f"exit code {done.returncode}, expected {exit_code}"
@@ -194,20 +194,29 @@ def run_page(page: Path) -> str:
     return f"{page}: {ran} examples ran{skipped}"
 
 
+def _outcome(page: Path) -> tuple[str, bool]:
+    """What is to be said of a page, and whether all of its examples passed."""
+    try:
+        return run_page(page), True
+    except OSError as error:
+        return f"{page}: cannot be read ({error.strerror})", False
+    except ExampleError as error:
+        return str(error), False
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run every page; the exit code is 1 if an example of any of them failed."""
     parser = argparse.ArgumentParser(description="Run the examples of documentation pages.")
     parser.add_argument("pages", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--jobs", type=int, default=1, help="pages at a time, which then share the processor's threads")
+    options = parser.parse_args(arguments)
+    if options.jobs > 1:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // options.jobs))
     failed = 0
-    for page in parser.parse_args(arguments).pages:
-        try:
-            print(run_page(page))
-        except OSError as error:
-            failed += 1
-            print(f"{page}: cannot be read ({error.strerror})")
-        except ExampleError as error:
-            failed += 1
-            print(error)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for said, well in pool.map(_outcome, options.pages):
+            print(said, flush=True)
+            failed += not well
     return 1 if failed else 0
 
 

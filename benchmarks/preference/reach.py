@@ -91,6 +91,11 @@ def table(result: dict[str, Any]) -> str:
             f"{step * whole['step'] / default['seconds']:.1f}×" if whole and default else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    default, whole = result["default"][-1], result["all layers"][-1]
+    lines.append(
+        f"| after one epoch | {default['seconds']:.0f} s, {default['accuracy']:.1%} | {whole['seconds']:.0f} s, "
+        f"{whole['accuracy']:.1%} | {step * whole['step']:.0f} s | {step * whole['step'] / default['seconds']:.1f}× |"
+    )
     return "\n".join(lines)
 
 
