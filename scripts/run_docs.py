@@ -2,8 +2,8 @@
 
     python scripts/run_docs.py README.md docs/*.md
 
-All blocks of a page run in order in one fresh folder, with this Python's programs first on PATH; `--jobs` pages run at a
-time. A block is a fence with a language and tags:
+All blocks of a page run in order in one fresh folder, with this Python's programs first on PATH; `--jobs` pages run
+at a time. A block is a fence with a language and tags:
 
     console               lines `$ COMMAND`, each followed by the output that is expected (none: anything will do)
     python                runs as a script
@@ -137,7 +137,7 @@ def first_missing(expected: Sequence[str], actual: str) -> str | None:
 
 
 def run(command: Command, folder: Path, exit_code: int) -> None:
-    """Run one command; once it has ended, print it with its seconds. Raises `ExampleError` unless all is as expected."""
+    """Run one command; print it with its seconds once it has ended. Raises `ExampleError` if anything is not as said."""
     started = time.monotonic()
     try:
         done = subprocess.run(

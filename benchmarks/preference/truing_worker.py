@@ -1,7 +1,7 @@
 """truing's side: `train_preference` itself, advanced one record at a time.
 
-The trainer computes the reference for all pairs before its first step; here the same pass is timed again for the pairs of
-each step, right before it, so that both meet the machine at one speed.
+The trainer computes the reference for all pairs before its first step; here the same pass is timed again for the pairs
+of each step, right before it, so that both meet the machine at one speed.
 """
 
 import sys
