@@ -137,7 +137,7 @@ def first_missing(expected: Sequence[str], actual: str) -> str | None:
 
 
 def run(command: Command, folder: Path, exit_code: int) -> None:
-    """Run one command; print it with its seconds once it has ended. Raises `ExampleError` if anything is not as said."""
+    """Run one command; print it with its seconds at its end. Raises `ExampleError` if anything is not as said."""
     started = time.monotonic()
     try:
         done = subprocess.run(
