@@ -1,6 +1,6 @@
 """SFT, DPO, IPO, KTO, RLOO and PPO on the same comparisons, over seeds: recipe.toml, run and set into a table.
 
-    python benchmarks/methods/run.py                  what has not been run yet, then the table (about an hour, two cores)
+    python benchmarks/methods/run.py                  what has not been run yet, then the table (about an hour)
     python benchmarks/methods/run.py --small          few rows and rounds: a trial of this script, no measurement
     python benchmarks/methods/run.py --write docs     the table of what was run into docs/methods.md
 
@@ -75,7 +75,9 @@ def run_all(ledger: Path, seeds: Sequence[int], small: bool) -> None:
         for until in (*trained, list(tables)[-1]):
             words = [sys.executable, __file__, "--ledger", str(ledger), "--seeds", str(seed), "--until", until]
             subprocess.run([*words, *(["--small"] if small else [])], check=True)
-            print(f"seed {seed}, up to {until}: {(time.monotonic() - started) / 60:.1f} min since the start", flush=True)
+            print(
+                f"seed {seed}, up to {until}: {(time.monotonic() - started) / 60:.1f} min since the start", flush=True
+            )
 
 
 def table(results: Sequence[MethodResult], ledger: Ledger) -> str:
@@ -110,9 +112,7 @@ def rewards(ledger: Ledger) -> str:
     told = []
     for name in ("gold", "proxy"):
         metrics = next(one.metrics for one in ledger.list("reward") if one.name == name)
-        accuracy, low, high, pairs = (
-            metrics[key] for key in ("accuracy", "accuracy_low", "accuracy_high", "held_out")
-        )
+        accuracy, low, high, pairs = (metrics[key] for key in ("accuracy", "accuracy_low", "accuracy_high", "held_out"))
         if isinstance(accuracy, float) and isinstance(low, float) and isinstance(high, float):
             told.append(f"{name} {accuracy:.1%} [{100 * low:.1f},{100 * high:.1f}] of {pairs:.0f} pairs")
     return f"Held-out accuracy of the rewards (proxy: of the last seed): {', '.join(told)}."

@@ -1,4 +1,4 @@
-"""compare --over-seeds: one table at any width, nothing claimed from too few seeds, and one sentence where it is wrong."""
+"""compare --over-seeds: a table at any width, no claim from too few seeds, one sentence where it is wrong."""
 
 import json
 from pathlib import Path
@@ -97,11 +97,20 @@ def test_json_has_every_method_by_every_measure_and_no_infinity(truing: Truing) 
     [
         (["sft"], "compare takes two evaluations; found sft: to compare methods, add --over-seeds"),
         (["sft", "dpo", "few"], "compare takes two evaluations; found sft, dpo, few: to compare methods, add --over"),
-        (["sft", "dpo", "--baseline", "sft"], "compare takes two evaluations; found sft, dpo and --baseline: to compare"),
+        (
+            ["sft", "dpo", "--baseline", "sft"],
+            "compare takes two evaluations; found sft, dpo and --baseline: to compare",
+        ),
         (["sft", "--over-seeds"], "sft is the only method; name at least one more"),
         (["sft", "dop", "--over-seeds"], "'dop': there is no evaluation of this name, nor of an adapter of this name"),
-        (["bright", "few", "--over-seeds"], "few: there is no run with seed 2, which other methods have; run the recipe"),
-        (["sft", "bright", "--over-seeds"], "sft with seed 0 and bright with seed 0: over_refusal: 100 items were measur"),
+        (
+            ["bright", "few", "--over-seeds"],
+            "few: there is no run with seed 2, which other methods have; run the recipe",
+        ),
+        (
+            ["sft", "bright", "--over-seeds"],
+            "sft with seed 0 and bright with seed 0: over_refusal: 100 items were measur",
+        ),
         (["sft", "dpo", "--over-seeds", "--baseline", "ppo"], "the baseline 'ppo' is none of the methods: sft, dpo"),
     ],
 )

@@ -53,11 +53,7 @@ def test_means_and_differences_are_those_of_the_statistics() -> None:
     assert found.mean == pytest.approx(np.mean(dpo))
     paired = over_seeds(np.array(dpo) - np.array(sft), range(200))
     assert (found.difference, found.difference_low, found.difference_high, found.p) == pytest.approx(paired[:4])
-    assert (found.seed_error, found.item_error, found.freedom) == (
-        paired.seed_error,
-        paired.item_error,
-        paired.freedom,
-    )
+    assert (found.seed_error, found.item_error) == (paired.seed_error, paired.item_error)
     assert (found.seeds, found.items, found.n, found.verdict) == ((0, 1, 2), 200, 200, "better")
     baseline = one(runs_of(sft=sft, dpo=dpo), "sft")
     assert (baseline.difference, baseline.verdict, baseline.p) == (None, None, None)
@@ -81,8 +77,7 @@ def test_one_lucky_seed_makes_no_claim_where_items_alone_would() -> None:
     sft = drawn(random, [0.5, 0.5, 0.5], 400)
     lucky = one(runs_of(sft=sft, dpo=drawn(random, [0.5, 0.52, 0.95], 400)))
     assert lucky.verdict == "not enough evidence"
-    assert lucky.freedom is not None
-    assert lucky.freedom < 2.5
+    assert (lucky.seed_error or 0) > 3 * (lucky.item_error or 0)
     steady = one(runs_of(sft=sft, dpo=drawn(random, [0.66, 0.65, 0.66], 400)))
     assert steady.verdict == "better"
 
@@ -163,14 +158,14 @@ THREE = [run("sft", seed, [1, 0]) for seed in range(3)]
     ("others", "message"),
     [
         ([], "sft is the only method; name at least one more"),
-        ([run("dpo", 0, [1, 0]), run("dpo", 2, [1, 0])], r"dpo: there is no run with seed 1, which other .* --set seed=1"),
+        ([run("dpo", 0, [1, 0]), run("dpo", 2, [1, 0])], r"dpo: there is no run with seed 1, .* --set seed=1"),
         ([run("dpo", seed, [1, 0]) for seed in (0, 1, 2, 3)], "sft: there is no run with seed 3, which other methods"),
         ([run("dpo", 0, [1, 0])] * 2, "dpo: there are two runs with seed 0"),
         (
             [run("dpo", seed, [1, 0, 1][: 2 + (seed == 1)]) for seed in range(3)],
             r"sft with seed 0 and dpo with seed 1: preference_accuracy: 1 items were measured on one side only",
         ),
-        ([run("dpo", seed, [1, 0], "refusal") for seed in range(3)], "sft with seed 0 and dpo with seed 0: .* one side"),
+        ([run("dpo", seed, [1, 0], "refusal") for seed in range(3)], "sft with seed 0 and dpo with seed 0: "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_refused(others: list[MethodRun], message: str) -> None:

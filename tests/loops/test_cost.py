@@ -1,4 +1,4 @@
-"""What a step takes: a block of memory that came and went is seen, and a step that went on tells no half of its time."""
+"""What a step takes: memory that came and went is seen, and a step that went on tells no half of its time."""
 
 import time
 from collections.abc import Generator

@@ -151,7 +151,9 @@ def test_another_gold_for_each_seed_or_another_way_of_measuring_is_no_comparison
     with pytest.raises(InputError, match=r"do not share one gold reward \(.*\); give its step, and the dataset"):
         method_runs(made.ledger, ["ppo"])
     bare = made.commit("evaluation", "bare", 0, {"tokens": 9})
-    with pytest.raises(InputError, match="measured .* were measured with another tokens; evaluate all methods") as told:
+    with pytest.raises(
+        InputError, match=r"measured .* were measured with another tokens; evaluate all methods"
+    ) as told:
         method_runs(made.ledger, ["measured", "bare"])
     assert bare.short in str(told.value)
 

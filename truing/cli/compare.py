@@ -43,7 +43,8 @@ def compare(
         ),
     ] = False,
     baseline: Annotated[
-        str | None, typer.Option(help="With --over-seeds: the method to hold the others against; the first if not given.")
+        str | None,
+        typer.Option(help="With --over-seeds: the method to hold the others against; the first if not given."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -59,8 +60,8 @@ def compare(
         return
     if len(names) != 2 or baseline is not None:
         raise InputError(
-            f"compare takes two evaluations; found {', '.join(names)}{' and --baseline' if baseline else ''}: to compare "
-            "methods, add --over-seeds"
+            f"compare takes two evaluations; found {', '.join(names)}{' and --baseline' if baseline else ''}: "
+            "to compare methods, add --over-seeds"
         )
     a, b = names
     results = compare_items(_items(context, a), _items(context, b), METRICS)

@@ -138,13 +138,12 @@ def smallest_detectable_effect(
 
 class Estimate(NamedTuple):
     """A mean over training runs and items. `seed_error` and `item_error` are its standard errors from either (None: not
-    known), `freedom` the degrees of freedom of its interval, `p` the two-sided p-value of a mean of 0."""
+    known), `p` the two-sided p-value of a mean of 0."""
 
     mean: float
     low: float
     high: float
     p: float
-    freedom: float
     seed_error: float | None
     item_error: float | None
 
@@ -157,14 +156,15 @@ def over_seeds(
     Its variance is σ²_a/S + σ²_b/I + σ²_e/(S I). It is estimated by the sum of two one-way variances, that of the S
     seed means and that of the I item means (items of one cluster counted as one), each divided by its number: a sum
     that counts the last term twice, so it is too large rather than too small (Clark 1973, "The language-as-fixed-effect
-    fallacy": min F′). Student's t with Satterthwaite's degrees of freedom (1946): S − 1 where seeds decide, clusters − 1
-    where items do, up to their sum in between. Without `clusters` a seed has one value, and this is Student's interval.
+    fallacy": min F′). The quantile is Cochran's (1964, Biometrics 20:191): the mean of Student's with S − 1 and with
+    clusters − 1 degrees of freedom, weighted by the two variances. It covers too often rather than too rarely, where
+    Satterthwaite's degrees of freedom covered 92% with three seeds. Without `clusters` this is Student's interval.
 
     Give differences, paired by seed and item, to compare two methods. What it does not know: anything that all seeds
     share (data, settings, the reward that measures), and, from a few seeds, whether their effects are normal. With one
     seed nothing is known about methods: (−∞, ∞). Where nothing varies, p is that of a coin for each cluster (or seed).
     """
-    from scipy.special import stdtr, stdtrit
+    from scipy.special import stdtrit
 
     matrix = np.asarray(values, dtype=float)
     if clusters is None and matrix.shape[1] != 1:
@@ -175,15 +175,19 @@ def over_seeds(
         parts.append(_variance_of_mean(matrix.mean(axis=0), clusters))
     seed_error, item_error = (None if units < 2 else math.sqrt(variance) for variance, units in [*parts, (0.0, 0)][:2])
     if min(units for _, units in parts) < 2:
-        return Estimate(mean, -math.inf, math.inf, 1.0, 0.0, seed_error, item_error)
+        return Estimate(mean, -math.inf, math.inf, 1.0, seed_error, item_error)
     total = sum(variance for variance, _ in parts)
     if total <= (1e-9 * mean) ** 2:
         p = mcnemar_exact(0, parts[-1][1]) if mean else 1.0
-        return Estimate(mean, mean, mean, p, math.inf, seed_error, item_error)
-    freedom = total**2 / sum(variance**2 / (units - 1) for variance, units in parts)
-    half = float(stdtrit(freedom, 0.5 + confidence / 2)) * math.sqrt(total)
-    p = 2 * float(stdtr(freedom, -abs(mean) / math.sqrt(total)))
-    return Estimate(mean, mean - half, mean + half, p, freedom, seed_error, item_error)
+        return Estimate(mean, mean, mean, p, seed_error, item_error)
+
+    def quantile(alpha: float) -> float:
+        shares = ((variance / total, float(stdtrit(units - 1, 1 - alpha / 2))) for variance, units in parts)
+        return sum(share * t for share, t in shares if share > 0)
+
+    half = quantile(1 - confidence) * math.sqrt(total)
+    p = _root(lambda alpha: quantile(alpha) - abs(mean) / math.sqrt(total), 0.0, 1.0)
+    return Estimate(mean, mean - half, mean + half, p, seed_error, item_error)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -197,9 +201,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _variance_of_mean(
-    values: Sequence[float] | NDArray[np.float64], clusters: Sequence[Hashable]
-) -> tuple[float, int]:
+def _variance_of_mean(values: Sequence[float] | NDArray[np.float64], clusters: Sequence[Hashable]) -> tuple[float, int]:
     """The estimated variance of a mean, clusters the independent units, and how many of these there are: with fewer
     than two it is not known, and 0."""
     sums, sizes = _by_cluster(values, clusters)

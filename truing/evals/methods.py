@@ -1,7 +1,7 @@
 """Training methods over several seeds: what each one reaches, and how it stands against a baseline method.
 
 A run is one method with one seed, measured on the same items as all others. Seeds and items are both drawn by chance
-(`core.statistics.over_seeds`), and a method is held against the baseline run by run and item by item: the same seed, the
+(`core.statistics.over_seeds`), and a method is held against the baseline run by run and item by item: same seed,
 same item. An item that is unknown in one of the runs compared is left out of the comparison, and counted.
 
 What it does not know: whether other data, other settings, or another gold reward would order the methods so. A claim
@@ -66,7 +66,7 @@ class MethodResult(Record):
     interval, over the `n` of `items` items that are known with every seed (both 0 where a run has one number).
 
     `difference` is method − baseline over the items known on both sides with every seed; None for the baseline itself.
-    `seed_error` and `item_error` are its standard errors from either, `freedom` the interval's degrees of freedom.
+    `seed_error` and `item_error` are its standard errors from either.
     `adjusted_p` is Holm's over all verdicts of the table. Where no side is better, there is no p and no verdict.
     """
 
@@ -87,7 +87,6 @@ class MethodResult(Record):
     difference_high: float = math.inf
     seed_error: float | None = None
     item_error: float | None = None
-    freedom: float | None = None
     p: float | None = None
     adjusted_p: float | None = None
     verdict: Verdict | None = None
@@ -120,8 +119,8 @@ def _checked(runs: Sequence[MethodRun], baseline: str) -> dict[str, list[MethodR
     for method, of_method in methods.items():
         if missing := sorted(seeds - of_method.keys()):
             raise InputError(
-                f"{method}: there is no run with seed {', '.join(map(str, missing))}, which other methods have; run the "
-                f"recipe with --set seed={missing[0]}, or leave the method out"
+                f"{method}: there is no run with seed {', '.join(map(str, missing))}, which other methods have; run "
+                f"the recipe with --set seed={missing[0]}, or leave the method out"
             )
     first = by_task(runs[0].items)
     for run in runs[1:]:
@@ -219,7 +218,6 @@ def _difference(
         "difference_high": interval.high,
         "seed_error": found.seed_error,
         "item_error": found.item_error,
-        "freedom": found.freedom,
         "p": None if p is None else found.p,
     }
 

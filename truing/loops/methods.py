@@ -64,9 +64,7 @@ def _without_seeds(ledger: Ledger, artifact: Artifact) -> str:
 def _check_alike(ledger: Ledger, evaluations: Sequence[Artifact]) -> None:
     first = evaluations[0]
     for one in evaluations[1:]:
-        ours, theirs = (
-            {**side.config, "the version of the evaluation": side.verb_version} for side in (first, one)
-        )
+        ours, theirs = ({**side.config, "the version of the evaluation": side.verb_version} for side in (first, one))
         changed = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
         if changed:
             raise InputError(
@@ -76,8 +74,8 @@ def _check_alike(ledger: Ledger, evaluations: Sequence[Artifact]) -> None:
     golds = {gold.id if (gold := _parent(ledger, one, "gold_model")) else "none" for one in evaluations}
     if len(golds) > 1:
         raise InputError(
-            f"the evaluations do not share one gold reward ({', '.join(sorted(gold[:12] for gold in golds))}); give its "
-            "step, and the dataset that it learns from, a seed of their own in the recipe, such as seed = 100"
+            f"the evaluations do not share one gold reward ({', '.join(sorted(gold[:12] for gold in golds))}); give "
+            "its step, and the dataset that it learns from, a seed of their own in the recipe, such as seed = 100"
         )
 
 

@@ -19,7 +19,7 @@ def duels(
     """Yield `Progress` while answers are drawn, and then an item for each probe.
 
     value: 1 where the system's answer y has the higher reward, 0 where the reference's has, ½ where both have the same.
-    detail: `reward` and `reference_reward`; `tokens` and `reference_tokens`, end of turn included; `kl`, nats an answer:
+    detail: `reward` and `reference_reward`; `tokens` and `reference_tokens`, end of turn included; `kl`, in nats:
     log π(y) − log π_ref(y) over the tokens as drawn, the end only where it was drawn. Its mean over answers estimates
     KL(π ‖ π_ref) without bias; that of one answer may be negative. `finished` is y's.
     """

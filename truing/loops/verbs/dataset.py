@@ -61,8 +61,8 @@ class DatasetConfig(Config):
 
 
 class Dataset:
-    """The verb `dataset`. Rows come from `source`, or from what `truing data import` made, in the role `imported`. With a
-    dataset in the role `apart_from`, rows are left out that share a prompt, pair or topic with any of its own."""
+    """The verb `dataset`. Rows come from `source`, or from what `truing data import` made, in the role `imported`. With
+    a dataset in the role `apart_from`, rows are left out that share a prompt, pair or topic with any of its own."""
 
     name, version, kind = "dataset", 2, "dataset"
     config: type[Config] = DatasetConfig
@@ -172,7 +172,6 @@ def _marks(row: Comparison) -> set[tuple[str, str]]:
     """What makes rows kin."""
     marks = {"prompt": digest(list(row.prompt)), "pair": row.pair, "topic": row.topic}
     return {(what, mark) for what, mark in marks.items() if mark}
-
 
 
 def load_probes(source: str) -> list[Probe]:

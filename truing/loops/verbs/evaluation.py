@@ -86,7 +86,9 @@ def _tasks(
     from truing.providers.stored import StoredReward
 
     context = step.context
-    system, reference, close = open_systems(context, step.parent_folder("adapter") if "adapter" in step.parents else None)
+    system, reference, close = open_systems(
+        context, step.parent_folder("adapter") if "adapter" in step.parents else None
+    )
     opened.callback(close)
     yield from evaluate(system, reference, probes, Decoding(max_new_tokens=config.max_new_tokens))
     if duelling:
