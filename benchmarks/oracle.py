@@ -31,7 +31,7 @@ import torch
 from truing.core.records import Answer, Conversation, Decoding
 from truing.data import formats
 from truing.engine.adapters import load_adapter, remove_adapter, save_adapter, use_adapter
-from truing.engine.chat import Chat
+from truing.engine.chat import Chat, as_drawn
 from truing.engine.generate import generate
 from truing.engine.score import batches, score_forest
 from truing.engine.tree import build_forest
@@ -44,7 +44,7 @@ from truing.train.policy import KLConfig
 from truing.train.ppo import PPOConfig, train_ppo
 from truing.train.records import PolicyStep
 from truing.train.rloo import RLOOConfig, train_rloo
-from truing.train.rollouts import RolloutConfig, as_drawn
+from truing.train.rollouts import RolloutConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / ".bench" / "oracle"

@@ -9,7 +9,7 @@ from truing.ledger.ledger import Ledger
 Values = Mapping[str, Sequence[float | None]]
 
 
-def commit(ledger: Ledger, name: str, values: Values) -> Artifact:
+def commit(ledger: Ledger, name: str, values: Values, seed: int = 0) -> Artifact:
     """An evaluation with these values by task, each item a topic of its own."""
     with ledger.begin() as staging:
         lines = [
@@ -19,7 +19,7 @@ def commit(ledger: Ledger, name: str, values: Values) -> Artifact:
         ]
         (staging / "items.jsonl").write_text("".join(line.model_dump_json() + "\n" for line in lines))
         return ledger.commit(
-            staging, kind="evaluation", verb="evaluate", verb_version=1, name=name, config={}, parents=[], seed=0
+            staging, kind="evaluation", verb="evaluate", verb_version=1, name=name, config={}, parents=[], seed=seed
         )
 
 

@@ -16,6 +16,7 @@ from truing.core.statistics import (
     cluster_bootstrap,
     holm,
     mcnemar_exact,
+    over_seeds,
     sign_flip_test,
     smallest_detectable_effect,
     tango,
@@ -260,3 +261,101 @@ def test_tango_covers_what_it_says_where_the_bootstrap_does_not() -> None:
 
 def test_tango_of_nothing_knows_nothing() -> None:
     assert tango(0, 0, 0) == (-1.0, 1.0)
+
+
+def crossed(
+    random: np.random.Generator, seeds: int, items: int, of_seed: float, of_item: float, rest: float
+) -> NDArray:
+    """[seeds, items] with a true mean of 0, from the standard deviations of each part."""
+    return (
+        of_seed * random.normal(size=(seeds, 1))
+        + of_item * random.normal(size=(1, items))
+        + rest * random.normal(size=(seeds, items))
+    )
+
+
+def test_one_number_a_seed_gives_students_interval() -> None:
+    values = [0.31, 0.42, 0.29, 0.51]
+    peer = stats.ttest_1samp(values, 0.0)
+    found = over_seeds([[value] for value in values])
+    low, high = peer.confidence_interval()
+    assert (found.low, found.high, found.p) == pytest.approx((low, high, peer.pvalue))
+    assert found.item_error is None
+
+
+def test_seeds_that_do_not_differ_leave_students_interval_over_items() -> None:
+    items = np.random.default_rng(0).normal(size=20)
+    peer = stats.ttest_1samp(items, 0.0)
+    found = over_seeds([items] * 3, range(20))
+    assert (found.low, found.high, found.p) == pytest.approx((*peer.confidence_interval(), peer.pvalue))
+    assert found.seed_error == 0.0
+
+
+def test_both_errors_are_mean_squares_of_the_two_way_analysis_and_their_sum_is_min_f() -> None:
+    values = crossed(np.random.default_rng(1), 4, 9, 0.5, 1.0, 0.7) + 0.8
+    mean = values.mean()
+    of_seeds = 9 * ((values.mean(axis=1) - mean) ** 2).sum() / 3
+    of_items = 4 * ((values.mean(axis=0) - mean) ** 2).sum() / 8
+    found = over_seeds(values, range(9))
+    assert found.seed_error == pytest.approx(math.sqrt(of_seeds / 36))
+    assert found.item_error == pytest.approx(math.sqrt(of_items / 36))
+    f = 36 * mean**2 / (of_seeds + of_items)
+    assert min(stats.f.sf(f, 1, 3), stats.f.sf(f, 1, 8)) < found.p < max(stats.f.sf(f, 1, 3), stats.f.sf(f, 1, 8))
+    share = of_seeds / (of_seeds + of_items)
+    quantile = share * stats.t.ppf(0.975, 3) + (1 - share) * stats.t.ppf(0.975, 8)
+    assert found.high - mean == pytest.approx(quantile * math.sqrt((of_seeds + of_items) / 36))
+
+
+def test_items_of_one_cluster_are_one_unit_and_seeds_are_never_many_items() -> None:
+    values = crossed(np.random.default_rng(2), 3, 8, 0.2, 1.0, 0.5)
+    copied = over_seeds(np.repeat(values, 5, axis=1), np.repeat(range(8), 5).tolist())
+    assert copied == pytest.approx(over_seeds(values, range(8)))
+    assert copied.high > over_seeds(np.repeat(values, 5, axis=1), range(40)).high  # the control: as if all were apart
+
+
+PARTS = [  # seeds, items, and the deviations of seed, item and the rest
+    (3, 100, 1.0, 1.0, 1.0),
+    (3, 100, 0.1, 1.0, 1.0),
+    (3, 100, 0.0, 1.0, 0.5),
+    (3, 100, 0.0, 0.0, 1.0),
+    (3, 40, 0.15, 0.5, 1.0),
+    (5, 60, 0.1, 1.0, 0.3),
+]
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_the_interval_covers_whatever_varies(parts: tuple[int, int, float, float, float]) -> None:
+    random = np.random.default_rng(3)
+    trials = 1000
+    found = [over_seeds(crossed(random, *parts), range(parts[1])) for _ in range(trials)]
+    covered = sum(one.low <= 0 <= one.high for one in found) / trials
+    assert covered > 0.95 - 3 * math.sqrt(0.95 * 0.05 / trials)
+    assert sum(one.p < 0.05 for one in found) == sum(not one.low <= 0 <= one.high for one in found)
+
+
+def test_an_interval_over_items_alone_does_not_cover_where_seeds_differ() -> None:
+    """The negative control: the seed forgotten, and the items of all runs taken for so many items."""
+    random = np.random.default_rng(4)
+    covered = 0
+    for _ in range(500):
+        values = crossed(random, 3, 100, 0.3, 0.5, 0.5)
+        low, high = stats.ttest_1samp(values.ravel(), 0.0).confidence_interval()
+        covered += low <= 0 <= high
+    assert covered / 500 < 0.6
+    # and over_seeds does, on the same kind of runs
+    kept = [over_seeds(crossed(random, 3, 100, 0.3, 0.5, 0.5), range(100)) for _ in range(500)]
+    assert sum(one.low <= 0 <= one.high for one in kept) / 500 > 0.92
+
+
+def test_one_seed_says_nothing_and_where_nothing_varies_a_coin_decides() -> None:
+    alone = over_seeds([[0.5, 0.7, 0.9]], range(3))
+    assert (alone.low, alone.high, alone.p, alone.seed_error) == (-math.inf, math.inf, 1.0, None)
+    assert alone.item_error is not None
+    assert over_seeds([[1.0, 2.0], [1.0, 2.0]], ["one", "one"]).low == -math.inf
+    still = over_seeds([[0.0] * 6] * 3, range(6))
+    assert (still.mean, still.low, still.high, still.p) == (0.0, 0.0, 0.0, 1.0)
+    flipped = over_seeds([[1.0] * 6] * 3, range(6))
+    assert (flipped.low, flipped.p) == (1.0, mcnemar_exact(0, 6))
+    assert over_seeds([[2.0]] * 3).p == mcnemar_exact(0, 3)
+    with pytest.raises(ValueError, match="2 items and no clusters"):
+        over_seeds([[1.0, 2.0]])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.providers.conftest import Scripted, ask
 from truing.core.records import Decoding, Probe
 from truing.evals.run import ANSWER_TASKS, METRICS, count_items, evaluate
+from truing.evals.tasks import duel
 from truing.evals.tasks.likelihood import HELPFUL_GROUPS
 
 GROUPS = [*(task.group for task in ANSWER_TASKS), "something else"]
@@ -56,7 +57,7 @@ def test_records_come_as_soon_as_they_are_known() -> None:
 
 
 def test_every_task_has_one_metric_and_every_metric_a_task() -> None:
-    tasks = [*(task.name for task in ANSWER_TASKS), "preference_accuracy", "reference_logprob"]
+    tasks = [*(task.name for task in ANSWER_TASKS), "preference_accuracy", "reference_logprob", duel.TASK]
     assert sorted(metric.task for metric in METRICS) == sorted(tasks)
 
 

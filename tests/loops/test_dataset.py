@@ -213,3 +213,29 @@ def test_a_source_may_be_of_any_format_with_columns(make: Any) -> None:
     assert make(source="rows.csv", columns=columns, held_out=0.0).metrics["rows"] == 2
     Path("scores.json").write_text('[{"prompt": "q", "completions": ["a", "b", "c"], "scores": [1, 2, 3]}]')
     assert make(source="scores.json", pairs="all", format="scores", held_out=0.0).metrics["rows"] == 3
+
+
+def test_rows_apart_from_a_dataset_share_nothing_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ours = [row(0, "eggs"), row(1, pair="p"), row(2)]
+    write(Path("ours.jsonl"), ours)
+    again = row(2).model_copy(update={"id": "the same prompt", "chosen": "Perhaps."})
+    kin = [row(3, "eggs"), row(4, pair="p"), again]
+    strangers = [row(5, "tea"), row(6, pair="q"), row(7)]
+    write(Path("all.jsonl"), [*kin, *strangers])
+    plain = {"verb": "dataset", "probes": "", "held_out": 1, "split": "content"}
+    values = {
+        "ours": {**plain, "source": "ours.jsonl"},
+        "others": {**plain, "source": "all.jsonl", "apart_from": "ours"},
+    }
+    recipe, context = prepare(values, "recipe", tmp_path / ".truing")
+    from rich.console import Console
+
+    done = execute(recipe, context, Console(), quiet=True)
+    folder = context.ledger.folder(done["others"].artifact)
+    kept = [one.id for part in ("train", "held_out") for one in read_rows(folder, part)]
+    assert sorted(kept) == ["r5", "r6", "r7"]
+    write(Path("all.jsonl"), kin)
+    recipe, context = prepare(values, "recipe", tmp_path / ".truing")
+    with pytest.raises(InputError, match="apart_from: each of the 3 rows shares its prompt, pair or topic"):
+        execute(recipe, context, Console(), quiet=True)

@@ -9,6 +9,7 @@ import pytest
 import truing.ledger.ledger as ledger_module
 from tests.loops.scripted import Runs
 from truing.core.errors import InputError, RunError
+from truing.loops.verbs.table import VERBS
 
 # a ──► b (the model) ──► d ──► e (a verdict)
 #  └──► c (a file) ──────┘
@@ -176,3 +177,19 @@ def test_a_role_that_is_needed_and_missing_is_named(runs: Runs) -> None:
     with pytest.raises(InputError, match=r'recipe: \[x\] needs of = the name of an earlier step, or "ledger:NAME"'):
         runs({"x": {"verb": "join"}})
     assert not runs.root.exists()
+
+
+def test_a_steps_own_seed_stands_for_the_runs(runs: Runs) -> None:
+    runs(STEPS)
+    steps = {**STEPS, "a": {**STEPS["a"], "seed": 0}, "c": {**STEPS["c"], "seed": 0}}
+    assert runs(steps)[0] == []  # it is the run's own
+    ran, done = runs(steps, seed=1)
+    assert sorted(ran) == ["b", "d", "e"]
+    assert (done["a"].seed, done["b"].seed) == (0, 1)
+    with pytest.raises(InputError, match=r"recipe: \[a\]: 'seed' is 'one'"):
+        runs({"a": {**STEPS["a"], "seed": "one"}})
+
+
+def test_no_verb_has_a_setting_that_a_step_has_already() -> None:
+    for verb in VERBS.values():
+        assert not {"verb", "seed"} & {*verb.config.model_fields, *verb.roles, *verb.optional_roles}

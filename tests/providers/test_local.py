@@ -155,3 +155,13 @@ def test_a_system_prompt_counts_only_where_the_dialogue_has_none(trunk: Trunk) -
     own = [((Message(role="system", content="be_brief"), *prompt), answer) for prompt, answer in ROWS]
     assert dict(told.score(ROWS)) == dict(LocalSystem(trunk).score(own)) == dict(told.score(own))
     assert dict(told.score(ROWS)) != dict(LocalSystem(trunk).score(ROWS))
+
+
+def test_a_drawn_answer_is_scored_as_it_was_drawn_and_its_end_only_where_it_was(trunk: Trunk) -> None:
+    ended: set[bool] = set()
+    for system in systems(trunk):
+        drawn = dict(system.sample(PROMPTS * 8, DECODING))
+        ended |= {answer.finished for answer in drawn.values()}
+        for number, values in system.score([(prompt, drawn[place]) for place, prompt in enumerate(PROMPTS * 8)]):
+            assert values == pytest.approx(list(drawn[number].logprobs), abs=1e-6)
+    assert ended == {True, False}

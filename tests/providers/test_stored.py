@@ -1,6 +1,6 @@
 """Kept answers equal fresh ones, are asked for once, outlive a killed run, and are never another system's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.providers.conftest import Scripted, Stopped, ask
 from truing.core.protocols import MemoryStore, Sampler, Scorer, Store
-from truing.core.records import Decoding, Message
+from truing.core.records import Answer, Conversation, Decoding, Message
 from truing.engine.trunk import Trunk
 from truing.providers.local import LocalSystem
-from truing.providers.stored import Stored
+from truing.providers.stored import Stored, StoredReward
 
 GREEDY, WARM = Decoding(), Decoding(temperature=1.0, seed=3)
 PROMPTS = [ask(text) for text in ("a", "b", "c", "a", "d")]
@@ -163,3 +163,27 @@ def test_the_real_model_stored_is_the_real_model(real_trunk: Trunk) -> None:
         == dict(system.sample(prompts, decoding))
     )
     assert nothing.asked == []
+
+
+class Counted:
+    """A reward of an answer's length that notes how often it was asked."""
+
+    def __init__(self, version: str) -> None:
+        self.version, self.asked = version, 0
+
+    def score(self, rows: Sequence[tuple[Conversation, Answer]]) -> list[float]:
+        self.asked += 1
+        return [len(answer.text) / 3 for _, answer in rows]
+
+
+def test_kept_rewards_are_those_of_the_same_reward_and_answers() -> None:
+    store, reward, other = MemoryStore(), Counted("one"), Counted("two")
+    answers = [(ask(text), answer) for text in "ab" for _, answer in Scripted().sample([ask(text)], WARM)]
+    first = StoredReward(reward, store).score(answers)
+    assert first == reward.score(answers)
+    assert StoredReward(reward, store).score(answers) == first
+    assert reward.asked == 2
+    assert StoredReward(reward, store).version == "one"
+    StoredReward(reward, store).score(answers[:1])
+    StoredReward(other, store).score(answers)
+    assert (reward.asked, other.asked) == (3, 1)

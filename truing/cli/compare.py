@@ -1,4 +1,4 @@
-"""`truing compare A B` and `truing gate A B`: two evaluations of the same items."""
+"""`truing compare A B` and `truing gate A B`: two evaluations of the same items; or `compare`, methods over seeds."""
 
 import json
 import math
@@ -23,23 +23,69 @@ if TYPE_CHECKING:
     from truing.evals.gate import GateReport
     from truing.ledger.ledger import Artifact, Ledger
 
-_STYLE = {"better": "green", "worse": "red", "no worse": "green", "not enough evidence": "yellow"}
+STYLE = {"better": "green", "worse": "red", "no worse": "green", "not enough evidence": "yellow"}
 
 
-def compare(context: typer.Context, a: Reference, b: Reference, as_json: Json = False) -> None:
-    """Compare two evaluations item by item: differences, intervals, verdicts.
+def compare(
+    context: typer.Context,
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B …", help="Two evaluations (name, id, or its first digits); with --over-seeds, methods."
+        ),
+    ],
+    over_seeds: Annotated[
+        bool,
+        typer.Option(
+            "--over-seeds",
+            help="Compare training methods: each the name of an evaluation, or of the adapter that it measured, which "
+            "the ledger holds with several seeds.",
+        ),
+    ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="With --over-seeds: the method to hold the others against; the first if not given."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two evaluations item by item: differences, intervals, verdicts. Or compare training methods over seeds.
 
     Example: truing compare base candidate
     """
     from truing.evals.compare import compare as compare_items
     from truing.evals.run import METRICS
 
+    if over_seeds:
+        _compare_methods(context, names, baseline or names[0], as_json)
+        return
+    if len(names) != 2 or baseline is not None:
+        raise InputError(
+            f"compare takes two evaluations; found {', '.join(names)}{' and --baseline' if baseline else ''}: "
+            "to compare methods, add --over-seeds"
+        )
+    a, b = names
     results = compare_items(_items(context, a), _items(context, b), METRICS)
     if as_json:
         # An interval without bounds is null: JSON has no infinity.
         typer.echo(json.dumps([json.loads(result.model_dump_json()) for result in results]))
     else:
         print_comparison(results, Console(), a, b)
+
+
+def _compare_methods(context: typer.Context, names: Sequence[str], baseline: str, as_json: bool) -> None:
+    from truing.cli.methods import print_methods
+    from truing.evals.methods import compare_methods
+    from truing.ledger.ledger import Ledger
+    from truing.loops.methods import method_runs
+
+    runs, notices = method_runs(Ledger.open(context.obj.ledger, create=False), names)
+    results = compare_methods(runs, baseline)
+    if as_json:
+        typer.echo(json.dumps([json.loads(result.model_dump_json()) for result in results]))
+    else:
+        print_methods(results, Console(), baseline)
+    for notice in notices:
+        typer.echo(notice, err=as_json)
 
 
 def gate(
@@ -114,7 +160,7 @@ def _table(results: "Sequence[MetricComparison]", a: str, b: str, gap: int, betw
             number(result.baseline.mean, result.unit),
             Text(number(result.candidate.mean, result.unit) + between + interval(result.candidate, result.unit)),
             Text(number(result.difference, result.unit, True) + between + interval(result, result.unit, True)),
-            Text(verdict, _STYLE[result.verdict]),
+            Text(verdict, STYLE[result.verdict]),
         )
     return table
 
@@ -129,19 +175,27 @@ def print_gate(report: "GateReport", console: Console) -> None:
 
 
 def number(value: float | None, unit: str, signed: bool = False) -> str:
-    """A mean (`20.4%`) or, signed, a difference (`+17.2` percentage points); nats with two decimals."""
+    """A mean (`20.4%`) or, signed, a difference (`+17.2` percentage points); nats with two decimals, tokens and seconds
+    with one, MB with none."""
     if value is None or not math.isfinite(value):
         return "unknown"
-    if unit == "nats":
-        return f"{value:+.2f}" if signed else f"{value:.2f}"
-    return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}%"
+    if unit == "share":
+        return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}%"
+    decimals = {"nats": 2, "MB": 0}.get(unit, 1)
+    return f"{value:+,.{decimals}f}" if signed else f"{value:,.{decimals}f}"
 
 
 def interval(of: "Side | MetricComparison", unit: str, signed: bool = False) -> str:
     """An interval's bounds, `[14.5,26.8]`; nothing where it has none."""
-    if not (math.isfinite(of.low) and math.isfinite(of.high)):
+    return bounds(of.low, of.high, unit, signed)
+
+
+def bounds(low: float, high: float, unit: str, signed: bool = False) -> str:
+    """Two bounds, `[14.5,26.8]`; nothing where they are not known."""
+    if not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    return f"[{','.join(number(bound, unit, signed).removesuffix('%') for bound in (of.low, of.high))}]"
+    shown = [number(bound, unit, signed).removesuffix("%") for bound in (low, high)]
+    return f"[{(',' if unit in ('share', 'nats') else ', ').join(shown)}]"  # thousands have commas of their own
 
 
 def _items(context: typer.Context, name: str) -> "list[ItemResult]":

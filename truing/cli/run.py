@@ -64,10 +64,11 @@ def execute(recipe: "Recipe", prepared: "Context", console: Console, quiet: bool
 def print_plan(recipe: "Recipe", as_json: bool) -> None:
     """The steps that a recipe would run, one a line."""
     if as_json:
-        typer.echo(json.dumps({"steps": [step.model_dump(mode="json") for step in recipe.steps]}))
+        typer.echo(json.dumps({"steps": [step.model_dump(mode="json", exclude_none=True) for step in recipe.steps]}))
         return
     for step in recipe.steps:
-        typer.echo(f"{step.name:<12} {step.verb:<11} {json.dumps({**step.roles, **step.settings})}")
+        own = {} if step.seed is None else {"seed": step.seed}
+        typer.echo(f"{step.name:<12} {step.verb:<11} {json.dumps({**step.roles, **own, **step.settings})}")
 
 
 def as_plain(finished: "dict[str, StepDone]") -> dict[str, Any]:

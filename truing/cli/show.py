@@ -9,13 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from truing.cli.ls import metric
+from truing.cli.progress import duration
 from truing.cli.run import Json
 
 Reference = Annotated[str, typer.Argument(help="An artifact's name, id, or the first digits of its id.")]
 
 
 def show(context: typer.Context, artifact: Reference, as_json: Json = False) -> None:
-    """Show one artifact: settings, parents, files, metrics, and when and by which version it was made.
+    """Show one artifact: settings, parents, files, metrics; when and by which version it was made, and what that took.
 
     Example: truing show dpo
     """
@@ -26,12 +27,14 @@ def show(context: typer.Context, artifact: Reference, as_json: Json = False) -> 
     if as_json:
         typer.echo(json.dumps({**found.model_dump(mode="json"), "folder": str(ledger.folder(found))}))
         return
+    cost = ledger.cost(found)
     table = Table(show_header=False, box=None, pad_edge=False)
     rows = {
         "id": found.id,
         "name": f"{found.name} ({found.kind})",
         "made by": f"{found.verb}, version {found.verb_version}, seed {found.seed}, truing {found.code_version}",
         "when": found.created.astimezone().strftime("%Y-%m-%d %H:%M:%S %z"),
+        "took": "unknown" if cost is None else f"{duration(cost.seconds)}, and {cost.peak_mb:,} MB at most",
         "parents": ", ".join(f"{parent.role} {parent.artifact[:12]}" for parent in found.parents) or "none",
         "settings": json.dumps(found.config, indent=1, ensure_ascii=False),
         "metrics": "\n".join(f"{name} {metric(value)}" for name, value in found.metrics.items()) or "none",

@@ -14,9 +14,14 @@ class Sampler(Protocol):
 
 class Scorer(Protocol):
     """Scores continuations: for each (conversation, answer), the log-probabilities (nats) of the answer's tokens,
-    end of turn included. Yields (index, per-token log-probabilities) as they are computed."""
+    end of turn included; an `Answer` that was drawn is scored by its tokens as drawn, with its end only if that was
+    drawn. Yields (index, per-token log-probabilities) as they are computed."""
 
-    def score(self, rows: Sequence[tuple[Conversation, str]]) -> Iterator[tuple[int, list[float]]]: ...
+    def score(self, rows: Sequence[tuple[Conversation, str | Answer]]) -> Iterator[tuple[int, list[float]]]: ...
+
+
+class SamplerScorer(Sampler, Scorer, Protocol):
+    """A system that both answers and scores."""
 
 
 class Judge(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from truing.core.errors import InputError
-from truing.core.records import Conversation, Message
+from truing.core.records import Answer, Conversation, Message
 from truing.engine.tree import TokenSequence
 
 _MARK = "truing-mark"
@@ -135,6 +135,11 @@ class Chat:
             f"the chat template ends an answer with {self._tail!r}, which is ordinary text for this tokenizer: an "
             "answer could not be told from its end; use a template that ends turns with one of its special tokens"
         )
+
+
+def as_drawn(prompt: tuple[int, ...], answer: Answer, end_id: int) -> TokenSequence:
+    """A prompt's tokens and a drawn answer as one sequence, scored where tokens were drawn: the end only if it was."""
+    return TokenSequence((*prompt, *answer.token_ids, *([end_id] if answer.finished else [])), len(prompt))
 
 
 def _shortened(text: str) -> str:

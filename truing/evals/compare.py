@@ -5,7 +5,7 @@ Items are joined by (task, item). An item that is unknown on either side is left
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from truing.core.errors import InputError
@@ -73,33 +73,39 @@ def compare(
 
     Raises `InputError` where the two sides did not measure the same items, or an item has another prompt.
     """
-    sides = [_by_task(baseline), _by_task(candidate)]
+    sides = [by_task(baseline), by_task(candidate)]
     results = []
     for metric in metrics:
         ours, theirs = (side.get(metric.task, {}) for side in sides)
-        if set(ours) != set(theirs):
-            odd = sorted(set(ours) ^ set(theirs))
-            raise InputError(
-                f"{metric.task}: {len(odd)} items were measured on one side only (for example {odd[0]!r}); "
-                "evaluate both on the same items"
-            )
-        changed = sorted(item for item in ours if ours[item].prompt != theirs[item].prompt)
-        if changed:
-            raise InputError(
-                f"{metric.task}: {len(changed)} items have another prompt on each side (for example {changed[0]!r}); "
-                "evaluate both on the same items"
-            )
+        check_same_items(metric.task, ours, theirs)
         if ours:
             results.append(_compare_metric(metric, ours, theirs, seed))
-    adjusted = holm([result.p for result in results])
-    margins = margins or {}
-    return [
-        result.model_copy(update={"adjusted_p": p, "verdict": _verdict(result, p, margins.get(result.task, 0.0))})
-        for result, p in zip(results, adjusted, strict=True)
-    ]
+    judged = []
+    for result, p in zip(results, holm([result.p for result in results]), strict=True):
+        interval, margin = Interval(result.low, result.high), (margins or {}).get(result.task, 0.0)
+        verdict = verdict_of(result.better, result.difference, interval, p, margin)
+        judged.append(result.model_copy(update={"adjusted_p": p, "verdict": verdict}))
+    return judged
 
 
-def _by_task(items: Sequence[ItemResult]) -> dict[str, dict[str, ItemResult]]:
+def check_same_items(task: str, ours: Mapping[str, ItemResult], theirs: Mapping[str, ItemResult]) -> None:
+    """Raise `InputError` where two sides did not measure the same items, or an item has another prompt."""
+    if set(ours) != set(theirs):
+        odd = sorted(set(ours) ^ set(theirs))
+        raise InputError(
+            f"{task}: {len(odd)} items were measured on one side only (for example {odd[0]!r}); "
+            "evaluate both on the same items"
+        )
+    changed = sorted(item for item in ours if ours[item].prompt != theirs[item].prompt)
+    if changed:
+        raise InputError(
+            f"{task}: {len(changed)} items have another prompt on each side (for example {changed[0]!r}); "
+            "evaluate both on the same items"
+        )
+
+
+def by_task(items: Sequence[ItemResult]) -> dict[str, dict[str, ItemResult]]:
+    """Items by task and name. Raises `InputError` where one stands twice."""
     tasks: dict[str, dict[str, ItemResult]] = defaultdict(dict)
     for item in items:
         if item.item in tasks[item.task]:
@@ -120,7 +126,7 @@ def _compare_metric(
     if known and metric.unit == "share" and _binary(known):
         # Resampling knows no spread where no item differs, or all do: the score interval does.
         score = tango(sum(d < 0 for d in differences), sum(d > 0 for d in differences), len(known))
-        interval = _wider(score, interval, least=-1.0)
+        interval = wider(score, interval, least=-1.0)
         detectable = max(detectable, LEAST_DISCORDANT / len(known)) if len(known) >= LEAST_DISCORDANT else math.inf
     return MetricComparison(
         task=metric.task,
@@ -151,7 +157,7 @@ def side(items: Sequence[ItemResult], metric: Metric, seed: int = 0) -> Side:
     interval = cluster_bootstrap(values, [cluster for _, cluster in known], seed=seed) if known else None
     if metric.unit == "share":
         score = wilson(sum(values), len(values))
-        interval = score if interval is None else _wider(score, interval, least=0.0)
+        interval = score if interval is None else wider(score, interval, least=0.0)
     low, high = interval or (-math.inf, math.inf)
     return Side(
         mean=sum(values) / len(values) if values else None,
@@ -171,7 +177,7 @@ def _p_value(known: list[tuple[float, float, str]], differences: list[float], cl
     return sign_flip_test(differences, clusters, seed=seed)
 
 
-def _wider(score: Interval, resampled: Interval, least: float) -> Interval:
+def wider(score: Interval, resampled: Interval, least: float) -> Interval:
     """The wider of two intervals on each side; no share, or difference of shares, is below `least` or above 1."""
     return Interval(min(score.low, max(least, resampled.low)), max(score.high, min(1.0, resampled.high)))
 
@@ -180,12 +186,14 @@ def _binary(known: list[tuple[float, float, str]]) -> bool:
     return all(value in (0.0, 1.0) for a, b, _ in known for value in (a, b))
 
 
-def _verdict(result: MetricComparison, p: float, margin: float) -> Verdict:
+def verdict_of(
+    better: Literal["higher", "lower"], difference: float | None, interval: Interval, p: float, margin: float = 0.0
+) -> Verdict:
     """Better and worse need both the interval and the adjusted test; no worse an interval within the margin."""
-    if result.difference is None:
+    if difference is None:
         return "not enough evidence"
-    sign = 1 if result.better == "higher" else -1
-    worst, best = sorted((sign * result.low, sign * result.high))
+    sign = 1 if better == "higher" else -1
+    worst, best = sorted((sign * interval.low, sign * interval.high))
     if p < ALPHA and worst > 0:
         return "better"
     if p < ALPHA and best < -margin:

@@ -2,20 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
-from truing.core.protocols import Sampler, Scorer
+from truing.core.protocols import SamplerScorer, Scorer
 from truing.core.records import Decoding, ItemResult, Probe
 from truing.evals.tasks.answers import AnswerTask
 from truing.evals.tasks.likelihood import HELPFUL_GROUPS, preference_accuracy, reference_logprob
 from truing.judges.honesty import AdmissionJudge
 from truing.judges.refusal import RefusalJudge
 
-VERSION = 1
-
-
-class SamplerScorer(Sampler, Scorer, Protocol):
-    """A system that both answers and scores."""
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,7 @@ METRICS = (
     Metric("needless_doubt", "doubts what it could answer", "lower"),
     Metric("preference_accuracy", "prefers the better answer", "higher"),
     Metric("reference_logprob", "log-prob. of helpful answers", "higher", "nats"),
+    Metric("win_rate", "beats the bare model's answer", "higher"),
     Metric("advbench", "AdvBench: refuses", "higher"),
     Metric("xstest_unsafe", "XSTest unsafe: refuses", "higher"),
     Metric("xstest_safe", "XSTest safe: refuses", "lower"),

@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from truing.core.digest import digest
 from truing.core.records import Record
@@ -46,12 +46,19 @@ class Manifest(Record):
     key: str | None
 
 
+class Cost(Record):
+    """What making something took: seconds, and the most memory (MB) that the process held meanwhile."""
+
+    seconds: float
+    peak_mb: int
+
+
 class Made(Record):
     """The circumstances of an artifact: recorded beside the manifest, and no part of the id.
 
     `used` is when a run last made or reused it: what is newest goes by it. `rows` and `store` are the sha256 of the
     lists of its rows and of the store's files that its step read or wrote; None where there were none. An artifact of a
-    ledger of format 1 has the `store` "unknown".
+    ledger of format 1 has the `store` "unknown". `cost` is None where it is not known.
     """
 
     created: datetime
@@ -59,6 +66,13 @@ class Made(Record):
     used: datetime
     rows: str | None = None
     store: str | None = None
+    cost: Cost | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a cost that is not known: so were circumstances written before costs were."""
+        written: dict[str, Any] = values(self)
+        return {key: value for key, value in written.items() if key != "cost" or value is not None}
 
 
 class Artifact(Manifest):

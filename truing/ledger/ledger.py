@@ -30,7 +30,7 @@ import truing
 from truing.core.digest import digest
 from truing.core.errors import InputError, RunError
 from truing.ledger import folders, index, locks, migrate
-from truing.ledger.artifacts import Artifact, Made, Manifest, Parent, artifact_id, folder_of
+from truing.ledger.artifacts import Artifact, Cost, Made, Manifest, Parent, artifact_id, folder_of
 from truing.ledger.disk import sync_folder, write_durably
 from truing.ledger.folders import MANIFEST, DamagedError
 from truing.ledger.store import FileStore
@@ -148,6 +148,7 @@ class Ledger:
         metrics: Mapping[str, float | str | None] | None = None,
         observation: bool = False,
         rows: Iterable[tuple[str, str]] = (),
+        cost: Cost | None = None,
     ) -> Artifact:
         """Make the files in `staging` an artifact: hash, flush, rename, then index, in this order.
 
@@ -176,6 +177,7 @@ class Ledger:
             used=now,
             rows=folders.write_rows(staging, rows),
             store=folders.write_used(staging, self.store.used),
+            cost=cost,
         )
         folders.write_made(staging, made)
         self._place(staging, artifact_id(manifest), made)
@@ -204,6 +206,13 @@ class Ledger:
         """The folder with the artifact's files."""
         return folder_of(self.root, artifact.id)
 
+    def cost(self, artifact: Artifact) -> Cost | None:
+        """What making an artifact took; None where that is not known."""
+        try:
+            return folders.read_made(self.folder(artifact)).cost
+        except DamagedError:
+            return None
+
     def list(self, kind: str | None = None, limit: int | None = None) -> builtins.list[Artifact]:
         """Artifacts (of a kind), or the newest `limit` of them; newest first."""
         return self.index.ask(lambda connection: index.all_artifacts(connection, kind, limit))
@@ -222,6 +231,10 @@ class Ledger:
         folder = self.root / "work" / key[:32]
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def unfinished(self, key: str) -> bool:
+        """Whether a step was begun before, and left something to go on from."""
+        return (self.root / "work" / key[:32]).exists()
 
     def discard_workspace(self, key: str) -> None:
         """Remove it once the step's artifact exists. What cannot be removed is left to `truing gc`."""

@@ -8,13 +8,14 @@ A recipe is TOML. Its top level names the model and the seed; every table is a s
     [comparisons]              # the step's name
     verb = "dataset"           # what it does: one of `VERBS`
     source = "starter"         # settings of that verb
+    seed = 7                   # of this step, whatever the run's: for what runs of several seeds shall share
 
     [sft]
     verb = "sft"
     data = "comparisons"       # a role of the verb: an earlier step, or an artifact as "ledger:NAME-OR-ID"
     epochs = 2
 
-A step's key is a digest of its verb's version, its settings, its parents, the seed, the model's weights and the files
+A step's key is a digest of its verb's version, its settings, its parents, its seed, the model's weights and the files
 that it reads: changing one assumption re-runs exactly what depends on it.
 """
 
@@ -30,6 +31,7 @@ from truing.core.records import Record
 from truing.engine.settings import ModelConfig
 from truing.ledger.artifacts import Artifact, Parent
 from truing.loops.context import Context
+from truing.loops.cost import Meter
 from truing.loops.events import Reading, StepDone, StepStarted, StepWaiting
 
 LEDGER = "ledger:"
@@ -80,12 +82,14 @@ class Verb(Protocol):
 
 
 class PlannedStep(Record):
-    """One step as written: its settings, and its roles, each with an earlier step's name or `ledger:` and an id."""
+    """One step as written: its settings, its roles, each with an earlier step's name or `ledger:` and an id, and its
+    seed where it is not the run's."""
 
     name: str
     verb: str
     roles: dict[str, str]
     settings: dict[str, Any]
+    seed: int | None = None
 
 
 class Recipe(Record):
@@ -116,9 +120,10 @@ def parse_recipe(
             known = ", ".join(sorted(verbs))
             raise InputError(f"{where}: [{name}] needs verb = one of {known}; found {table.get('verb')!r}")
         roles = _roles(f"{where}: [{name}]", verb, table, kinds, find)
-        settings = {key: value for key, value in table.items() if key != "verb" and key not in roles}
+        own = _Own.parse({key: value for key, value in table.items() if key == "seed"}, f"{where}: [{name}]")
+        settings = {key: value for key, value in table.items() if key not in {"verb", "seed", *roles}}
         verb.config.parse(settings, f"{where}: [{name}]")
-        steps.append(PlannedStep(name=name, verb=verb.name, roles=roles, settings=settings))
+        steps.append(PlannedStep(name=name, verb=verb.name, roles=roles, settings=settings, seed=own.seed))
         kinds[name] = verb.kind
     if not steps:
         raise InputError(f'{where}: there is no step; add a table such as [comparisons] with verb = "dataset"')
@@ -129,6 +134,10 @@ class _Head(Config):
     name: str = "run"
     model: str = "smollm2-135m"
     seed: int = 0
+
+
+class _Own(Config):
+    seed: int | None = None
 
 
 def _roles(
@@ -187,7 +196,8 @@ def run_recipe(recipe: Recipe, verbs: Mapping[str, Verb], context: Context) -> I
             verb = verbs[planned.verb]
             started = time.monotonic()
             outside = model if verb.uses_model else {}
-            artifact, reused = yield from _run_step(planned, verb, recipe.seed, made, outside, context)
+            seed = recipe.seed if planned.seed is None else planned.seed
+            artifact, reused = yield from _run_step(planned, verb, seed, made, outside, context)
             made[planned.name] = artifact
             seconds = time.monotonic() - started
             yield StepDone(step=planned.name, verb=verb.name, artifact=artifact, reused=reused, seconds=seconds)
@@ -224,11 +234,18 @@ def _run_step(
             ledger.touch(artifact)
             return artifact, True
         yield StepStarted(step=planned.name, verb=verb.name)
-        with ledger.begin() as staging:
+        whole = not ledger.unfinished(key)  # of a step that goes on, the first part's cost is not known
+        with ledger.begin() as staging, Meter() as meter:
             step = Step(planned.name, key, seed, parents, staging, context)
             result = yield from verb.run(step, config)
             artifact = ledger.commit(
-                staging, kind=verb.kind, name=planned.name, metrics=result.metrics, rows=result.rows, **identity
+                staging,
+                kind=verb.kind,
+                name=planned.name,
+                metrics=result.metrics,
+                rows=result.rows,
+                cost=meter.cost() if whole else None,
+                **identity,
             )
         ledger.discard_workspace(key)
         return artifact, False

@@ -11,10 +11,10 @@ import torch
 from truing.core.protocols import Store
 from truing.core.records import Answer, Conversation, Decoding
 from truing.engine.adapters import use_adapter
-from truing.engine.chat import Chat
+from truing.engine.chat import Chat, as_drawn
 from truing.engine.generate import generate
 from truing.engine.score import TOKENS_AT_ONCE, batches, lower_states, score_forest
-from truing.engine.tree import build_forest
+from truing.engine.tree import TokenSequence, build_forest
 from truing.engine.trunk import Trunk
 
 
@@ -59,11 +59,13 @@ class LocalSystem:
                 ),
             )
 
-    def score(self, rows: Sequence[tuple[Conversation, str]]) -> Iterator[tuple[int, list[float]]]:
-        """(index, per-token log-probabilities in nats, end of turn included), in order; shared prefixes cost once."""
-        forest = build_forest([self.chat.sequence(prompt, answer) for prompt, answer in rows])
-        # Below layer 0 there is only the embedding's look-up, which is not worth keeping.
-        store = self.store if self.first_layer else None
+    def score(self, rows: Sequence[tuple[Conversation, str | Answer]]) -> Iterator[tuple[int, list[float]]]:
+        """(index, per-token log-probabilities in nats), in order; shared prefixes cost once. The end of turn is
+        included; of a drawn `Answer` only if it was drawn."""
+        forest = build_forest([self._sequence(prompt, answer) for prompt, answer in rows])
+        # Below layer 0 there is only the embedding's look-up, and drawn answers come once: neither is worth keeping.
+        once = any(isinstance(answer, Answer) for _, answer in rows)
+        store = self.store if self.first_layer and not once else None
         with use_adapter(self.trunk, self.adapter):
             *_, below = lower_states(self.trunk, forest, self.first_layer, store)
         assert isinstance(below, torch.Tensor)
@@ -73,3 +75,8 @@ class LocalSystem:
             with torch.no_grad(), use_adapter(self.trunk, self.adapter):
                 scores = score_forest(self.trunk, piece, states, self.first_layer).lists()
             yield from zip(part, scores, strict=True)
+
+    def _sequence(self, prompt: Conversation, answer: str | Answer) -> TokenSequence:
+        if isinstance(answer, str):
+            return self.chat.sequence(prompt, answer)
+        return as_drawn(self.chat.prompt_ids(prompt), answer, self.chat.end_id)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from truing.core.digest import canonical_json, digest
-from truing.core.protocols import Sampler, Scorer, Store
+from truing.core.protocols import Reward, Sampler, Scorer, Store
 from truing.core.records import Answer, Conversation, Decoding
 
 
@@ -43,7 +43,7 @@ class Stored:
                 self._store.put(keys[number], canonical_json(answer))
                 yield number, answer
 
-    def score(self, rows: Sequence[tuple[Conversation, str]]) -> Iterator[tuple[int, list[float]]]:
+    def score(self, rows: Sequence[tuple[Conversation, str | Answer]]) -> Iterator[tuple[int, list[float]]]:
         """The whole batch's scores, kept together."""
         key = digest(["scores", self._identity, list(rows)])
         kept = self._store.get(key)
@@ -55,3 +55,20 @@ class Stored:
             scores[number] = values
             yield number, values
         self._store.put(key, canonical_json([scores[number] for number in range(len(rows))]))
+
+
+class StoredReward:
+    """A reward whose scores are kept by content: answers that many runs share (the bare model's) are scored once."""
+
+    def __init__(self, reward: Reward, store: Store) -> None:
+        self.version, self._reward, self._store = reward.version, reward, store
+
+    def score(self, rows: Sequence[tuple[Conversation, Answer]]) -> list[float]:
+        """The whole batch's scores, kept together."""
+        key = digest(["rewards", self.version, list(rows)])
+        kept = self._store.get(key)
+        if kept is not None:
+            return [float(score) for score in json.loads(kept)]
+        scores = self._reward.score(rows)
+        self._store.put(key, canonical_json(scores))
+        return scores

@@ -21,7 +21,7 @@ from truing.core.config import Config
 from truing.core.errors import InputError, RunError
 from truing.core.protocols import Reward
 from truing.core.records import Answer, Conversation, Decoding, Progress
-from truing.engine.chat import Chat
+from truing.engine.chat import Chat, as_drawn
 from truing.engine.generate import generate
 from truing.engine.sampling import Generated
 from truing.engine.tree import Forest, Ints, TokenSequence, build_forest
@@ -187,11 +187,6 @@ def scores_of(reward: Reward, rows: Sequence[tuple[Conversation, Answer]]) -> li
                 "stopped and the last checkpoint is kept"
             )
     return scores
-
-
-def as_drawn(prompt: tuple[int, ...], answer: Answer, end_id: int) -> TokenSequence:
-    """Prompt and answer as one sequence, scored where tokens were drawn: the end only if it was."""
-    return TokenSequence((*prompt, *answer.token_ids, *([end_id] if answer.finished else [])), len(prompt))
 
 
 def _rollouts(

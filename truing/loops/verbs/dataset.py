@@ -61,12 +61,13 @@ class DatasetConfig(Config):
 
 
 class Dataset:
-    """The verb `dataset`. Rows come from `source`, or from what `truing data import` made, in the role `imported`."""
+    """The verb `dataset`. Rows come from `source`, or from what `truing data import` made, in the role `imported`. With
+    a dataset in the role `apart_from`, rows are left out that share a prompt, pair or topic with any of its own."""
 
     name, version, kind = "dataset", 2, "dataset"
     config: type[Config] = DatasetConfig
     roles: Mapping[str, str] = {}
-    optional_roles: Mapping[str, str] = {"imported": IMPORT}
+    optional_roles: Mapping[str, str] = {"imported": IMPORT, "apart_from": "dataset"}
     uses_model = False
 
     def reads(self, config: DatasetConfig, roles: Collection[str], _context: Context) -> Mapping[str, str]:
@@ -93,7 +94,10 @@ class Dataset:
         source = comparison_files(config.source) if config.source is not None else []
         files = source or [step.parent_folder("imported") / IMPORTED]
         ask = Ask(columns=config.columns, pairs=config.pairs) if source else AS_IT_IS
-        rows = keep_some(load_all(files, config.format if source else None, ask), config.limit, step.seed)
+        rows = load_all(files, config.format if source else None, ask)
+        if "apart_from" in step.parents:
+            rows = apart(rows, step.parent_folder("apart_from"))
+        rows = keep_some(rows, config.limit, step.seed)
         if config.held_out > len(rows):
             raise InputError(f"held_out = {config.held_out:g}: there are only {len(rows)} rows")
         train, held_out = split(rows, config, step.seed)
@@ -149,6 +153,25 @@ def load_all(files: Iterable[Path], format_name: str | None = None, ask: Ask = A
             )
         rows.extend(good)
     return rows
+
+
+def apart(rows: list[Comparison], folder: Path) -> list[Comparison]:
+    """The rows that share no prompt, pair or topic with any row of the dataset in `folder`, held-out ones included.
+    Raises `InputError` where none is left."""
+    seen = {mark for name in ("train", HELD_OUT) for row in read_rows(folder, name) for mark in _marks(row)}
+    kept = [row for row in rows if not seen & _marks(row)]
+    if not kept:
+        raise InputError(
+            f"apart_from: each of the {len(rows)} rows shares its prompt, pair or topic with that dataset; give that "
+            "one fewer rows (limit), or this one others"
+        )
+    return kept
+
+
+def _marks(row: Comparison) -> set[tuple[str, str]]:
+    """What makes rows kin."""
+    marks = {"prompt": digest(list(row.prompt)), "pair": row.pair, "topic": row.topic}
+    return {(what, mark) for what, mark in marks.items() if mark}
 
 
 def load_probes(source: str) -> list[Probe]:

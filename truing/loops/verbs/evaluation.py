@@ -3,7 +3,8 @@
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from truing.evals.run import ANSWER_TASKS, VERSION, count_items, evaluate
 from truing.loops.context import Context
 from truing.loops.events import Total
 from truing.loops.recipe import Step, StepResult
+from truing.loops.verbs.reward import KIND as REWARD
 
 if TYPE_CHECKING:
     from truing.providers.stored import Stored
@@ -26,19 +28,21 @@ _BENCHMARKS = {"advbench": "advbench/advbench.csv", "xstest": "xstest/xstest_pro
 
 
 class EvaluateConfig(Config):
-    """Greedy answers of at most `max_new_tokens`. `benchmark_items` of each public set are measured (evenly spaced)."""
+    """Greedy answers of at most `max_new_tokens`, and drawn ones of as many. `benchmark_items` of each public set are
+    measured (evenly spaced)."""
 
     max_new_tokens: int = Field(default=40, ge=1)
     benchmark_items: int = Field(default=64, ge=0)
 
 
 class Evaluate:
-    """The verb `evaluate`."""
+    """The verb `evaluate`. With a reward model in the role `gold_model`, answers to the dataset's own probes are also
+    drawn, and held against the bare model's by it."""
 
     name, version, kind = "evaluate", VERSION, "evaluation"
     config: type[Config] = EvaluateConfig
     roles: Mapping[str, str] = {"data": "dataset"}
-    optional_roles: Mapping[str, str] = {"adapter": "adapter"}
+    optional_roles: Mapping[str, str] = {"adapter": "adapter", "gold_model": REWARD}
     uses_model = True
 
     def reads(self, config: EvaluateConfig, _roles: Collection[str], context: Context) -> Mapping[str, str]:
@@ -51,21 +55,19 @@ class Evaluate:
 
     def run(self, step: Step, config: EvaluateConfig) -> Generator[Record, None, StepResult]:
         """Write items.jsonl (one line an item) and summary.json."""
-        probes = read_probes(step.parent_folder("data") / "probes.jsonl")
-        probes += benchmark_probes(_benchmark_files(step.context, config), config.benchmark_items)
-        if not probes:
+        own = read_probes(step.parent_folder("data") / "probes.jsonl")
+        probes = own + benchmark_probes(_benchmark_files(step.context, config), config.benchmark_items)
+        duelling = own if "gold_model" in step.parents else []
+        if not probes or ("gold_model" in step.parents and not own):
             raise InputError(f"[{step.name}] there is nothing to measure: the dataset has no probes; give it some")
         yield from step.context.notices()
-        yield Total(items=count_items(probes))
-        adapter = step.parent_folder("adapter") if "adapter" in step.parents else None
+        yield Total(items=count_items(probes) + len(duelling))
         items: list[ItemResult] = []
-        system, reference, close = open_systems(step.context, adapter)
-        try:
-            for item in evaluate(system, reference, probes, Decoding(max_new_tokens=config.max_new_tokens)):
-                items.append(item)
-                yield item
-        finally:
-            close()
+        with ExitStack() as opened:
+            for record in _tasks(step, config, probes, duelling, opened):
+                if isinstance(record, ItemResult):
+                    items.append(record)
+                yield record
         order = {probe.id: number for number, probe in enumerate(probes)}
         items.sort(key=lambda item: (item.task, order[item.item]))
         lines = "".join(item.model_dump_json() + "\n" for item in items)
@@ -73,6 +75,27 @@ class Evaluate:
         summary = summarise(items)
         (step.folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
         return StepResult(metrics={task: values["mean"] for task, values in summary.items()})
+
+
+def _tasks(
+    step: Step, config: EvaluateConfig, probes: list[Probe], duelling: list[Probe], opened: ExitStack
+) -> Iterator[Record]:
+    """Every task's records; what has to be closed afterwards is left to `opened`."""
+    from truing.evals.tasks.duel import duels
+    from truing.providers.reward import RewardModel
+    from truing.providers.stored import StoredReward
+
+    context = step.context
+    system, reference, close = open_systems(
+        context, step.parent_folder("adapter") if "adapter" in step.parents else None
+    )
+    opened.callback(close)
+    yield from evaluate(system, reference, probes, Decoding(max_new_tokens=config.max_new_tokens))
+    if duelling:
+        gold = RewardModel(context.trunk, step.parent_folder("gold_model"), name="gold")
+        opened.callback(gold.close)
+        drawn = Decoding(temperature=1.0, max_new_tokens=config.max_new_tokens)
+        yield from duels(system, reference, StoredReward(gold, context.ledger.store), duelling, drawn)
 
 
 def open_systems(context: Context, adapter: Path | None) -> "tuple[Stored, Stored, Callable[[], None]]":

@@ -51,7 +51,8 @@ class Report:
         behind = _ancestors(step, gate)
         results, verdict = read_gate(ledger.folder(gate))
         sides = {parent.role: read_items(ledger.folder(behind[parent.artifact])) for parent in gate.parents}
-        data = ledger.folder(next(artifact for artifact in behind.values() if artifact.kind == "dataset"))
+        measured = behind[gate.parents[0].artifact]
+        data = ledger.folder(next(behind[one.artifact] for one in measured.parents if one.role == "data"))
         overlap = data / "overlap.json"
         models = dict.fromkeys(str(behind[parent.artifact].config["model"]) for parent in gate.parents)
         page = render(

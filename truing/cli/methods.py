@@ -1,0 +1,86 @@
+"""`truing compare … --over-seeds`: training methods by several measures, as one table, and against a baseline."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from truing.cli.compare import STYLE, bounds, number
+
+if TYPE_CHECKING:
+    from truing.evals.methods import MethodResult
+
+
+def print_methods(results: "Sequence[MethodResult]", console: Console, baseline: str) -> None:
+    """Means with 95% intervals below them, methods down and measures across, as many side by side as fit; then every
+    difference from the baseline with its interval and, where one side is better, the verdict."""
+    from truing.evals.methods import LEAST_SEEDS
+
+    seeds = results[0].seeds
+    for group in _fitting(results, console.width):
+        console.print(_means(group))
+    beside, below = (_against(results, baseline, between) for between in (" ", "\n"))
+    unbounded = console.options.update(max_width=1000)
+    console.print(beside if console.measure(beside, options=unbounded).maximum <= console.width else below)
+    drawn = "seeds and items drawn by chance" if len(seeds) > 1 else "with one seed, nothing is known about a method"
+    told = f"{len(seeds)} seed{'s' * (len(seeds) > 1)} ({', '.join(map(str, seeds))}); 95% intervals, {drawn}"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    if len(seeds) < LEAST_SEEDS:
+        told = f"a claim about methods needs {LEAST_SEEDS} seeds or more: there is none here"
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
+    unknown = [f"{one.title} ({one.items - one.n} of {one.method})" for one in results if one.n < one.items]
+    if unknown:
+        console.print(f"unknown with some seed: {', '.join(unknown)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _fitting(results: "Sequence[MethodResult]", width: int) -> "list[list[list[MethodResult]]]":
+    """The measures, each its results, cut into tables no wider than the console; one that is wider stands alone."""
+    measures: dict[str, list[MethodResult]] = {}
+    for result in results:
+        measures.setdefault(result.measure, []).append(result)
+    names = max(len("method"), *(len(result.method) for result in results))
+    groups: list[list[list[MethodResult]]] = []
+    left = 0
+    for measure in measures.values():
+        needed = 2 + max(len(line) for one in measure for line in (*one.title.split(), *_cell(one).split("\n")))
+        if not groups or needed > left:
+            groups.append([])
+            left = width - names - 2
+        groups[-1].append(measure)
+        left -= needed
+    return groups
+
+
+def _means(measures: "Sequence[Sequence[MethodResult]]") -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("method", no_wrap=True)
+    for measure in measures:
+        longest = max(len(line) for one in measure for line in (*one.title.split(), *_cell(one).split("\n")))
+        table.add_column(Text(measure[0].title), justify="right", width=longest)
+    for place, first in enumerate(measures[0]):
+        table.add_row(Text(first.method), *(Text(_cell(measure[place])) for measure in measures))
+    return table
+
+
+def _cell(result: "MethodResult") -> str:
+    return f"{number(result.mean, result.unit)}\n{bounds(result.low, result.high, result.unit)}"
+
+
+def _against(results: "Sequence[MethodResult]", baseline: str, between: str) -> Table:
+    """Every difference from the baseline, `between` it and its interval."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("measure", "method", f"difference from {baseline}", "verdict"):
+        table.add_column(Text(name), no_wrap=name != "measure")
+    before = ""
+    for result in results:
+        if result.method == baseline:
+            continue
+        interval = bounds(result.difference_low, result.difference_high, result.unit, True)
+        difference = f"{number(result.difference, result.unit, True)}{between}{interval}".strip()
+        verdict = Text(result.verdict, STYLE[result.verdict]) if result.verdict else Text("")
+        table.add_row(result.title if result.title != before else "", Text(result.method), Text(difference), verdict)
+        before = result.title
+    return table

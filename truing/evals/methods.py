@@ -1,0 +1,231 @@
+"""Training methods over several seeds: what each one reaches, and how it stands against a baseline method.
+
+A run is one method with one seed, measured on the same items as all others. Seeds and items are both drawn by chance
+(`core.statistics.over_seeds`), and a method is held against the baseline run by run and item by item: same seed,
+same item. An item that is unknown in one of the runs compared is left out of the comparison, and counted.
+
+What it does not know: whether other data, other settings, or another gold reward would order the methods so. A claim
+needs at least `LEAST_SEEDS` seeds; with fewer, every verdict is "not enough evidence".
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from truing.core.errors import InputError
+from truing.core.records import ItemResult, Record
+from truing.core.statistics import Interval, holm, over_seeds, tango, wilson
+from truing.evals.compare import Verdict, by_task, check_same_items, verdict_of, wider
+from truing.evals.run import METRICS
+from truing.evals.tasks import duel
+
+LEAST_SEEDS = 3
+Better = Literal["higher", "lower", "neither"]
+Unit = Literal["share", "nats", "tokens", "s", "MB"]
+
+
+class MethodRun(Record):
+    """One method with one seed: its measured items, and what its training took. `seconds` and `peak_mb` are those of
+    its own step, `seconds_in_all` those of all training that it stands on as well; None where that is not known."""
+
+    method: str
+    seed: int
+    items: tuple[ItemResult, ...]
+    seconds: float | None = None
+    seconds_in_all: float | None = None
+    peak_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of each item of a task, or, without a task, of each run. `better` is neither where more of it is no
+    merit in itself: then nothing is claimed, and no test is counted."""
+
+    name: str
+    title: str
+    of: Callable[[Any], float | None]
+    task: str | None = None
+    unit: Unit = "share"
+    better: Better = "neither"
+
+
+MEASURES = (
+    *(Measure(one.task, one.title, lambda item: item.value, one.task, one.unit, one.better) for one in METRICS),
+    Measure("kl", "KL from the bare model, nats", lambda item: item.detail.get("kl"), duel.TASK, "nats"),
+    Measure("length", "length, tokens", lambda item: item.detail.get("tokens"), duel.TASK, "tokens"),
+    Measure("ended", "answers that end", lambda item: float(item.finished), duel.TASK),
+    Measure("seconds", "training, s", lambda run: run.seconds, unit="s"),
+    Measure("seconds_in_all", "with all training before it, s", lambda run: run.seconds_in_all, unit="s"),
+    Measure("peak_mb", "most memory, MB", lambda run: run.peak_mb, unit="MB"),
+)
+
+
+class MethodResult(Record):
+    """One method by one measure. `by_seed` are its means in the order of `seeds`, `mean` that of all with its 95%
+    interval, over the `n` of `items` items that are known with every seed (both 0 where a run has one number).
+
+    `difference` is method − baseline over the items known on both sides with every seed; None for the baseline itself.
+    `seed_error` and `item_error` are its standard errors from either.
+    `adjusted_p` is Holm's over all verdicts of the table. Where no side is better, there is no p and no verdict.
+    """
+
+    method: str
+    measure: str
+    title: str
+    better: Better
+    unit: Unit
+    seeds: tuple[int, ...]
+    by_seed: tuple[float | None, ...]
+    items: int
+    n: int
+    mean: float | None
+    low: float
+    high: float
+    difference: float | None = None
+    difference_low: float = -math.inf
+    difference_high: float = math.inf
+    seed_error: float | None = None
+    item_error: float | None = None
+    p: float | None = None
+    adjusted_p: float | None = None
+    verdict: Verdict | None = None
+
+
+def compare_methods(runs: Sequence[MethodRun], baseline: str) -> list[MethodResult]:
+    """Every method by every measure that was taken; measure by measure, methods in the order in which they come.
+
+    Raises `InputError` where there is one method only, or no such baseline, where a method lacks a seed that another
+    has, or where the items are not the same everywhere.
+    """
+    methods = _checked(runs, baseline)
+    results = [result for measure in MEASURES for result in _measured(methods, baseline, measure)]
+    adjusted = iter(holm([result.p for result in results if result.p is not None]))
+    return [result if result.p is None else _judged(result, next(adjusted)) for result in results]
+
+
+def _checked(runs: Sequence[MethodRun], baseline: str) -> dict[str, list[MethodRun]]:
+    """The runs by method, each method's in the order of their seeds."""
+    methods: dict[str, dict[int, MethodRun]] = {}
+    for run in runs:
+        if run.seed in methods.setdefault(run.method, {}):
+            raise InputError(f"{run.method}: there are two runs with seed {run.seed}; give one")
+        methods[run.method][run.seed] = run
+    if baseline not in methods:
+        raise InputError(f"the baseline {baseline!r} is none of the methods: {', '.join(methods)}")
+    if len(methods) < 2:
+        raise InputError(f"{baseline} is the only method; name at least one more")
+    seeds = {run.seed for run in runs}
+    for method, of_method in methods.items():
+        if missing := sorted(seeds - of_method.keys()):
+            raise InputError(
+                f"{method}: there is no run with seed {', '.join(map(str, missing))}, which other methods have; run "
+                f"the recipe with --set seed={missing[0]}, or leave the method out"
+            )
+    first = by_task(runs[0].items)
+    for run in runs[1:]:
+        items = by_task(run.items)
+        for task in {**first, **items}:
+            try:
+                check_same_items(task, first.get(task, {}), items.get(task, {}))
+            except InputError as error:
+                sides = f"{runs[0].method} with seed {runs[0].seed} and {run.method} with seed {run.seed}"
+                raise InputError(f"{sides}: {error}") from None
+    return {method: [of_method[seed] for seed in sorted(seeds)] for method, of_method in methods.items()}
+
+
+def _measured(methods: Mapping[str, list[MethodRun]], baseline: str, measure: Measure) -> Iterator[MethodResult]:
+    """Each method by one measure; nothing where its task was not measured."""
+    clusters: list[str] | None = None
+    if measure.task is not None:
+        order = by_task(methods[baseline][0].items).get(measure.task, {})
+        clusters = [item.cluster for item in order.values()]
+        values = {method: [_of_items(run, measure, list(order)) for run in runs] for method, runs in methods.items()}
+    else:
+        values = {method: [[measure.of(run)] for run in runs] for method, runs in methods.items()}
+    if clusters == []:
+        return
+    for method, runs in methods.items():
+        table, known = _known(values[method], clusters)
+        mean, interval = _mean(table, known, measure.unit)
+        result = MethodResult(
+            method=method,
+            measure=measure.name,
+            title=measure.title,
+            better=measure.better,
+            unit=measure.unit,
+            seeds=tuple(run.seed for run in runs),
+            by_seed=tuple(sum(row) / len(row) if row else None for row in table),
+            items=len(clusters or ()),
+            n=len(known or ()),
+            mean=mean,
+            low=interval.low,
+            high=interval.high,
+        )
+        if method == baseline:
+            yield result
+        else:
+            yield result.model_copy(update=_difference(values[method], values[baseline], clusters, measure))
+
+
+def _of_items(run: MethodRun, measure: Measure, order: Sequence[str]) -> list[float | None]:
+    """The measure of each item, in a common order."""
+    found = by_task([item for item in run.items if item.task == measure.task]).get(measure.task or "", {})
+    return [measure.of(found[name]) for name in order]
+
+
+Known = tuple[list[list[float]], list[str] | None]
+
+
+def _known(rows: Sequence[Sequence[float | None]], clusters: Sequence[str] | None) -> Known:
+    """What is known in every row [items], and the clusters of that."""
+    places = [place for place in range(len(rows[0])) if all(row[place] is not None for row in rows)]
+    table = [[value for place in places if (value := row[place]) is not None] for row in rows]
+    return table, None if clusters is None else [clusters[place] for place in places]
+
+
+def _mean(table: list[list[float]], clusters: list[str] | None, unit: Unit) -> tuple[float | None, Interval]:
+    """The mean over seeds and items with its interval; of a share at least Wilson's, as if seeds brought no items."""
+    if not table[0]:
+        return None, Interval(-math.inf, math.inf)
+    found = over_seeds(table, clusters)
+    interval, n = Interval(found.low, found.high), len(table[0])
+    if unit == "share":
+        interval = wider(wilson(min(1.0, max(0.0, found.mean)) * n, n), interval, least=0.0)
+    return found.mean, interval
+
+
+def _difference(
+    own: list[list[float | None]], theirs: list[list[float | None]], clusters: list[str] | None, measure: Measure
+) -> dict[str, float | None]:
+    """Method − baseline, paired; of yes-or-no items at least Tango's interval, as if seeds brought no items: where no
+    item differs, it still has a width."""
+    p = None if measure.better == "neither" else 1.0
+    both, known = _known([*own, *theirs], clusters)
+    if not both[0]:
+        return {"p": p}
+    pairs = list(zip(both[: len(own)], both[len(own) :], strict=True))
+    table = [[a - b for a, b in zip(mine, other, strict=True)] for mine, other in pairs]
+    found = over_seeds(table, known)
+    interval = Interval(found.low, found.high)
+    if measure.unit == "share" and all(value in (0.0, 1.0) for row in both for value in row):
+        flat = [value for row in table for value in row]
+        fewer, more = (sum(sign * value > 0 for value in flat) / len(table) for sign in (-1, 1))
+        interval = wider(tango(fewer, more, len(table[0])), interval, least=-1.0)
+    return {
+        "difference": found.mean,
+        "difference_low": interval.low,
+        "difference_high": interval.high,
+        "seed_error": found.seed_error,
+        "item_error": found.item_error,
+        "p": None if p is None else found.p,
+    }
+
+
+def _judged(result: MethodResult, p: float) -> MethodResult:
+    """With Holm's p, and the verdict: from fewer seeds than a claim needs, none."""
+    verdict: Verdict = "not enough evidence"
+    if result.better != "neither" and len(result.seeds) >= LEAST_SEEDS:
+        interval = Interval(result.difference_low, result.difference_high)
+        verdict = verdict_of(result.better, result.difference, interval, p)
+    return result.model_copy(update={"adjusted_p": p, "verdict": verdict})

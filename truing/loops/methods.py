@@ -1,0 +1,108 @@
+"""The runs of training methods that a ledger holds: evaluations that differ in their seeds alone."""
+
+from collections.abc import Iterator, Sequence
+
+from truing.core.digest import digest
+from truing.core.errors import InputError
+from truing.evals.methods import MethodRun
+from truing.ledger.artifacts import Artifact
+from truing.ledger.ledger import Ledger
+from truing.loops.verbs.evaluation import read_items
+
+_TRAINED = ("adapter", "reward")
+
+
+def method_runs(ledger: Ledger, names: Sequence[str]) -> tuple[list[MethodRun], list[str]]:
+    """The runs of the named methods, and what should be said of them.
+
+    A name is an evaluation's, or that of the adapter which it measured. The newest one says which settings are meant:
+    an evaluation belongs to it if everything behind it is the same but for seeds. A run's seed is its adapter's, or of
+    the bare model the evaluation's own.
+
+    Raises `InputError` for a name without evaluation, and where runs were not measured in the same way.
+    """
+    found = {name: _of_one_method(ledger, name) for name in dict.fromkeys(names)}
+    _check_alike(ledger, [evaluation for _, evaluations in found.values() for evaluation in evaluations.values()])
+    runs = [
+        _run(ledger, name, seed, evaluation)
+        for name, (_, evaluations) in found.items()
+        for seed, evaluation in sorted(evaluations.items())
+    ]
+    notices = [
+        f"{name}: {left} evaluation{'s' * (left > 1)} with other settings, or older ones of a seed, left out"
+        for name, (left, _) in found.items()
+        if left
+    ]
+    return runs, notices
+
+
+def _of_one_method(ledger: Ledger, name: str) -> tuple[int, dict[int, Artifact]]:
+    """How many evaluations of a name are not meant, and those that are, by seed."""
+    every = ledger.list("evaluation")  # the newest first
+    named = [one for one in every if one.name == name]
+    if not named:
+        named = [one for one in every if (adapter := _parent(ledger, one, "adapter")) and adapter.name == name]
+    if not named:
+        raise InputError(
+            f"{name!r}: there is no evaluation of this name, nor of an adapter of this name; "
+            "`truing ls --kind evaluation` lists those that there are"
+        )
+    meant = _without_seeds(ledger, named[0])
+    by_seed: dict[int, Artifact] = {}
+    for one in named:
+        if _without_seeds(ledger, one) == meant:
+            by_seed.setdefault((_parent(ledger, one, "adapter") or one).seed or 0, one)
+    return len(named) - len(by_seed), by_seed
+
+
+def _without_seeds(ledger: Ledger, artifact: Artifact) -> str:
+    """A digest of all that is behind an artifact, but for seeds."""
+    parents = [[parent.role, _without_seeds(ledger, ledger.get(parent.artifact))] for parent in artifact.parents]
+    return digest([artifact.verb, artifact.verb_version, artifact.config, sorted(parents)])
+
+
+def _check_alike(ledger: Ledger, evaluations: Sequence[Artifact]) -> None:
+    first = evaluations[0]
+    for one in evaluations[1:]:
+        ours, theirs = ({**side.config, "the version of the evaluation": side.verb_version} for side in (first, one))
+        changed = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+        if changed:
+            raise InputError(
+                f"{first.name} {first.short} and {one.name} {one.short} were measured with another "
+                f"{' and '.join(changed)}; evaluate all methods in the same way"
+            )
+    golds = {gold.id if (gold := _parent(ledger, one, "gold_model")) else "none" for one in evaluations}
+    if len(golds) > 1:
+        raise InputError(
+            f"the evaluations do not share one gold reward ({', '.join(sorted(gold[:12] for gold in golds))}); give "
+            "its step, and the dataset that it learns from, a seed of their own in the recipe, such as seed = 100"
+        )
+
+
+def _run(ledger: Ledger, name: str, seed: int, evaluation: Artifact) -> MethodRun:
+    adapter = _parent(ledger, evaluation, "adapter")
+    items = tuple(read_items(ledger.folder(evaluation)))
+    if adapter is None:
+        return MethodRun(method=name, seed=seed, items=items, seconds=0.0, seconds_in_all=0.0)
+    cost = ledger.cost(adapter)
+    behind = [ledger.cost(one) for one in {one.id: one for one in _behind(ledger, adapter)}.values()]
+    return MethodRun(
+        method=name,
+        seed=seed,
+        items=items,
+        seconds=cost.seconds if cost else None,
+        seconds_in_all=sum(one.seconds for one in behind if one) if None not in behind else None,
+        peak_mb=cost.peak_mb if cost else None,
+    )
+
+
+def _behind(ledger: Ledger, artifact: Artifact) -> Iterator[Artifact]:
+    """An artifact and all that was trained before it."""
+    if artifact.kind in _TRAINED:
+        yield artifact
+    for parent in artifact.parents:
+        yield from _behind(ledger, ledger.get(parent.artifact))
+
+
+def _parent(ledger: Ledger, artifact: Artifact, role: str) -> Artifact | None:
+    return next((ledger.get(parent.artifact) for parent in artifact.parents if parent.role == role), None)
