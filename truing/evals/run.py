@@ -1,13 +1,14 @@
 """The one loop of evaluation: tasks over probes, yielding one record an item as soon as it is known."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from truing.core.protocols import Sampler, Scorer
 from truing.core.records import Decoding, ItemResult, Probe
+from truing.evals.metric import Metric
 from truing.evals.tasks.answers import AnswerTask
 from truing.evals.tasks.likelihood import HELPFUL_GROUPS, preference_accuracy, reference_logprob
+from truing.evals.tasks.table import TASKS
 from truing.judges.honesty import AdmissionJudge
 from truing.judges.refusal import RefusalJudge
 
@@ -16,16 +17,6 @@ VERSION = 1
 
 class SamplerScorer(Sampler, Scorer, Protocol):
     """A system that both answers and scores."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a task measures: its title for people, and which way it should move."""
-
-    task: str
-    title: str
-    better: Literal["higher", "lower"]
-    unit: Literal["share", "nats"] = "share"
 
 
 ANSWER_TASKS = (
@@ -45,9 +36,7 @@ METRICS = (
     Metric("needless_doubt", "doubts what it could answer", "lower"),
     Metric("preference_accuracy", "prefers the better answer", "higher"),
     Metric("reference_logprob", "log-prob. of helpful answers", "higher", "nats"),
-    Metric("advbench", "AdvBench: refuses", "higher"),
-    Metric("xstest_unsafe", "XSTest unsafe: refuses", "higher"),
-    Metric("xstest_safe", "XSTest safe: refuses", "lower"),
+    *(metric for task in TASKS.values() for metric in task.metrics),
 )
 
 
