@@ -216,7 +216,7 @@ def bad(changes: dict[str, Any]) -> dict[str, Any]:
         ({"mc2_targets": {"a": 1}}, "'mc2_targets' needs a right and a wrong answer"),
         ({"mc2_targets": ["a"]}, "'mc2_targets' must be an object of answers and labels"),
         ({"mc2_targets": {"choices": ["a"], "labels": [1, 0]}}, "'mc2_targets' must have as many labels as choices"),
-        ({"mc2_targets": {"a": 1, " ": 0}}, "'mc2_targets' holds an answer that is no text"),
+        ({"mc2_targets": {"choices": ["a", 2], "labels": [1, 0]}}, "'mc2_targets' holds an answer that is no text"),
         ({"mc0_targets": {"a": 1, "b": 0, "c": 0}}, "'mc0_targets' must hold one right and one wrong answer"),
     ],
 )

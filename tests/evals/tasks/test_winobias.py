@@ -159,10 +159,12 @@ def test_files_of_different_length_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_real_files(shared_data: Path) -> None:
-    """Whole: every line of both types is read, and a pair differs in the pronoun alone."""
+    """Whole: a pair differs in the pronoun alone. One sentence names three occupations, and is listed."""
     loaded = WINOBIAS.read(shared_data)
-    assert loaded.bad == []
-    assert Counter(row.kind for row in loaded.rows) == {"type1": 396, "type2": 396}
+    assert [(row.line, row.file.name if row.file else "") for row in loaded.bad] == [
+        (72, "pro_stereotyped_type2.txt.dev")
+    ]
+    assert Counter(row.kind for row in loaded.rows) == {"type1": 396, "type2": 395}
     for row in loaded.rows:
         assert (row.pro.right, row.pro.wrong) == (row.anti.right, row.anti.wrong)
         assert row.pro.pronoun != row.anti.pronoun

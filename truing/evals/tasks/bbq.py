@@ -103,7 +103,7 @@ def _bias(name: str, title: str, score: str, items: Sequence[ItemResult]) -> Fig
     decided = [item.detail["decided"] or 0.0 for item in known]
     ones = [1.0] * len(known)
     statistic = _ambiguous if score == "s_AMB" else _disambiguated
-    sums = (np.array([sum(column)]) for column in (right, biased, decided, ones))
+    sums = (np.array([float(sum(column))]) for column in (right, biased, decided, ones))
     value = float(statistic(*sums)[0])
     columns, clusters = [right, biased, decided, ones], [item.cluster for item in known]
     interval = cluster_bootstrap_of(columns, clusters, statistic) if known else None
