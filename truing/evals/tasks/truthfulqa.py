@@ -170,5 +170,5 @@ def logsumexp(values: Sequence[float]) -> float:
 
 EDITION_2025 = Edition("truthfulqa", "TruthfulQA", "mc_task.json", True, ("mc0", "mc1", "mc2", "mc3"))
 EDITION_817 = Edition("truthfulqa_817", "TruthfulQA 817", "hf_multiple_choice_817.json", False, ("mc1", "mc2", "mc3"))
-TRUTHFULQA = EDITION_2025.task(chance="MC0 .500, MC1 .223, MC2 .468")
+TRUTHFULQA = EDITION_2025.task(chance="MC0 .500, MC1 .223, MC2 .467")
 TRUTHFULQA_817 = EDITION_817.task(chance="MC1 .225, MC2 .448")
