@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
+from truing.core.protocols import Judge
 from truing.core.records import Conversation, ItemResult, Message, Outcome, Probe
 from truing.data.harmbench import Behavior, Category, read_behaviors
 from truing.evals.metric import Figure, Metric, mean_figure
@@ -54,7 +55,7 @@ def files(folder: Path) -> list[Path]:
 
 _JUDGE = NotRefused()
 _CATEGORIES: tuple[Category, ...] = get_args(Category)
-_JUDGES = {
+_JUDGES: dict[str, tuple[str, Judge]] = {
     category: ("harmbench_asr", NeedsTheText() if category == "copyright" else _JUDGE) for category in _CATEGORIES
 }
 
