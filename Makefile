@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCHMARKS := $(wildcard ../shared/data)
 
-.PHONY: setup demo test check wheel-check bench-preference bench-reach lock clean
+.PHONY: setup demo test check wheel-check bench-preference bench-reach bench-eval lock clean
 
 setup: $(READY)
 
@@ -45,6 +45,10 @@ bench-preference: $(READY)
 # Time to equal held-out accuracy: the default recipe beside adapters on all layers, and TRL's seconds a step.
 bench-reach: $(READY)
 	$(BIN)/python benchmarks/preference/reach.py $(ARGS)
+
+# TruthfulQA's multiple choice beside lm-evaluation-harness: the same numbers, and each side's time; ARGS="--count 817": all.
+bench-eval: $(READY)
+	$(BIN)/python benchmarks/eval/run.py --questions ../shared/data/truthfulqa/hf_multiple_choice_817.json $(ARGS)
 
 # Resolve the newest allowed versions anew (needs the network); review the difference before committing it.
 lock: $(READY)

@@ -14,6 +14,8 @@ from scipy import stats
 
 from truing.core.statistics import (
     cluster_bootstrap,
+    cluster_bootstrap_of,
+    corrected_rate,
     holm,
     mcnemar_exact,
     over_seeds,
@@ -359,3 +361,69 @@ def test_one_seed_says_nothing_and_where_nothing_varies_a_coin_decides() -> None
     assert over_seeds([[2.0]] * 3).p == mcnemar_exact(0, 3)
     with pytest.raises(ValueError, match="2 items and no clusters"):
         over_seeds([[1.0, 2.0]])
+
+
+def test_the_bootstrap_of_a_mean_is_that_of_a_ratio_of_sums() -> None:
+    values, clusters = [0.0, 1.0, 1.0, 3.0, 2.0], list("aabbc")
+    ratio = cluster_bootstrap_of([values, [1.0] * 5], clusters, np.divide, seed=4, resamples=200)
+    assert ratio == cluster_bootstrap(values, clusters, seed=4, resamples=200)
+
+
+def test_a_ratios_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    """Tokens and log-probabilities of passages: the ratio of their sums, which no mean of ratios is."""
+    random = np.random.default_rng(5)
+    covered = 0
+    for _ in range(200):
+        tokens = random.integers(1, 40, 60).astype(float)
+        logprobs = -2.0 * tokens + random.normal(0, 3, 60)
+        low, high = cluster_bootstrap_of(
+            [logprobs.tolist(), tokens.tolist()], range(60), lambda a, b: a / b, resamples=400
+        )
+        covered += low <= -2.0 <= high
+    assert 180 <= covered <= 199
+
+
+def test_resamples_that_say_nothing_are_left_out() -> None:
+    def share(hits: NDArray[np.float64], tries: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.divide(hits, tries, out=np.full_like(hits, np.nan), where=tries > 0)
+
+    assert cluster_bootstrap_of([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]], range(3), share) == (1.0, 1.0)
+    assert cluster_bootstrap_of([[0.0, 0.0], [0.0, 0.0]], range(2), share) == (-math.inf, math.inf)
+    assert cluster_bootstrap_of([[1.0], [1.0]], range(1), share) == (-math.inf, math.inf)
+
+
+@given(truth=shares, sensitivity=st.floats(0.6, 1), specificity=st.floats(0.6, 1))
+def test_a_rate_is_freed_of_errors_that_are_known(truth: float, sensitivity: float, specificity: float) -> None:
+    """What a judge of known error rates would count, exactly, gives back the truth."""
+    counted = truth * sensitivity + (1 - truth) * (1 - specificity)
+    found = corrected_rate(counted * 10**6, 10**6, sensitivity, 10**9, specificity, 10**9)
+    assert found is not None
+    assert found.rate == pytest.approx(truth, abs=1e-6)
+    assert found.interval.low - 1e-9 <= truth <= found.interval.high + 1e-9
+
+
+def test_a_perfect_judge_needs_no_correction_and_a_coin_allows_none() -> None:
+    found = corrected_rate(30, 100, 1.0, 10**9, 1.0, 10**9)
+    assert found is not None
+    assert found.rate == pytest.approx(0.3)
+    low, high = wilson(30, 100)
+    assert found.interval == pytest.approx((low, high), abs=0.01)
+    assert corrected_rate(30, 100, 0.5, 100, 0.5, 100) is None
+    assert corrected_rate(0, 0, 0.9, 100, 0.9, 100) is None
+
+
+@pytest.mark.parametrize("truth", [0.02, 0.6, 0.9])
+def test_the_corrected_interval_covers_the_truth_and_the_plain_one_does_not(truth: float) -> None:
+    random = np.random.default_rng(0)
+    sensitivity, specificity, runs = 0.85, 0.93, 500
+    covered = {"corrected": 0, "plain": 0}
+    for _ in range(runs):
+        counted = random.binomial(400, truth * sensitivity + (1 - truth) * (1 - specificity))
+        hits, rejections = random.binomial(250, sensitivity), random.binomial(180, specificity)
+        found = corrected_rate(counted, 400, hits / 250, 250, rejections / 180, 180)
+        assert found is not None
+        covered["corrected"] += found.interval.low <= truth <= found.interval.high
+        low, high = wilson(counted, 400)
+        covered["plain"] += low <= truth <= high
+    assert covered["corrected"] >= 0.93 * runs
+    assert covered["plain"] < 0.75 * runs

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from truing.core.records import ItemResult
 from truing.evals.compare import MetricComparison, compare
-from truing.evals.run import Metric
+from truing.evals.metric import Metric
 
 REFUSAL = Metric("refusal", "refuses harmful requests", "higher")
 OVER = Metric("over_refusal", "refuses their benign twins", "lower")

@@ -14,7 +14,7 @@ from truing.core.errors import InputError
 from truing.core.records import ItemResult
 from truing.core.statistics import cluster_bootstrap, holm, mcnemar_exact, sign_flip_test, tango, wilson
 from truing.evals.compare import ALPHA, MetricComparison, compare, side
-from truing.evals.run import Metric
+from truing.evals.metric import Metric
 
 MIRRORED = {"better": "worse", "worse": "better"}
 paired = st.lists(st.tuples(*[st.sampled_from([0.0, 0.5, 1.0, None])] * 2, st.integers(0, 5)), min_size=1, max_size=25)

@@ -11,6 +11,7 @@ from truing.core.records import Decoding, Probe
 from truing.evals.run import ANSWER_TASKS, METRICS, count_items, evaluate
 from truing.evals.tasks import duel
 from truing.evals.tasks.likelihood import HELPFUL_GROUPS
+from truing.evals.tasks.table import TASKS
 
 GROUPS = [*(task.group for task in ANSWER_TASKS), "something else"]
 answers = st.none() | st.sampled_from(["yes", "no way"])
@@ -57,7 +58,8 @@ def test_records_come_as_soon_as_they_are_known() -> None:
 
 
 def test_every_task_has_one_metric_and_every_metric_a_task() -> None:
-    tasks = [*(task.name for task in ANSWER_TASKS), "preference_accuracy", "reference_logprob", duel.TASK]
+    tasks = {*(task.name for task in ANSWER_TASKS), "preference_accuracy", "reference_logprob", duel.TASK}
+    tasks |= {metric.task for task in TASKS.values() for metric in task.metrics}
     assert sorted(metric.task for metric in METRICS) == sorted(tasks)
 
 

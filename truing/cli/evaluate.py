@@ -1,8 +1,8 @@
-"""`truing eval`: measure a system on the probes, with every rate's interval."""
+"""`truing eval`: measure a system on held-out probes or on tasks over public sets, with every figure's interval."""
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -10,37 +10,115 @@ from rich.console import Console
 from rich.table import Table
 
 from truing.cli.compare import interval, number
-from truing.cli.run import Benchmarks, Json, Set, as_plain, execute, prepare
+from truing.cli.run import DataDir, Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
+from truing.core.errors import InputError
+from truing.engine.settings import ModelConfig
+
+if TYPE_CHECKING:
+    from truing.core.records import ItemResult
+    from truing.evals.metric import Figure
+    from truing.loops.verbs.benchmark import TaskReport
+
+_SAMPLE = 160
+_HARMFUL_SAMPLE = 60
+# What probes harm is shown by its beginning only, as in reports.
+_HARMFUL = ("xstest", "advbench", "do_not_answer", "harmbench")
 
 
 def evaluate(
     context: typer.Context,
-    adapter: Annotated[
-        str | None, typer.Argument(help="An adapter in the ledger (name or id); none: the bare model.")
+    system: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="An adapter in the ledger (name or id), or a model: smollm2-135m, hf:OWNER/NAME, a folder, a GGUF "
+            "file. None: the bare --model.",
+        ),
     ] = None,
-    model: Annotated[str, typer.Option(help="smollm2-135m, hf:OWNER/NAME, a folder, or a GGUF file.")] = "smollm2-135m",
+    model: Annotated[
+        str | None, typer.Option(help="The model below an adapter (default: smollm2-135m).", show_default=False)
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Tasks over public sets instead of probes: NAME[,NAME]. `--task list` lists them."),
+    ] = None,
+    data_dir: DataDir = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many rows of each set, evenly spaced.")] = None,
     probes: Annotated[str, typer.Option(help="A JSON Lines file of probes, or `starter`.")] = "starter",
-    benchmarks: Benchmarks = None,
     changes: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a model, or one of its adapters, on held-out probes.
+    """Measure a model, or one of its adapters, on held-out probes, or with --task on public sets.
 
-    Example: truing eval dpo --set eval.max_new_tokens=64
+    Example: truing eval dpo --task truthfulqa,winobias --data-dir benchmarks
     """
-    values: dict[str, Any] = {
-        "name": "eval",
-        "model": {"name": model},
-        "probes": {"verb": "dataset", "source": "starter", "probes": probes},
-        "eval": {"verb": "evaluate", "data": "probes", **({} if adapter is None else {"adapter": f"ledger:{adapter}"})},
-    }
-    recipe, prepared = prepare(apply_overrides(values, changes or []), "eval", context.obj.ledger, benchmarks)
-    finished = execute(recipe, prepared, Console(stderr=as_json), quiet=as_json)
-    if as_json:
-        typer.echo(json.dumps(as_plain(finished)))
+    if task == "list":
+        _list(as_json)
         return
-    _print(prepared.ledger.folder(finished["eval"].artifact))
+    base, adapter = _system(system, model)
+    values: dict[str, Any] = {"name": "eval", "model": {"name": base}}
+    measured = {} if adapter is None else {"adapter": f"ledger:{adapter}"}
+    if task is not None:
+        names = [name.strip() for name in task.split(",")]
+        limited = {} if limit is None else {"limit": limit}
+        values["eval"] = {"verb": "benchmark", "tasks": names, **limited, **measured}
+    else:
+        if limit is not None:
+            raise InputError("--limit is for --task; of the probes all are measured")
+        values["probes"] = {"verb": "dataset", "source": "starter", "probes": probes}
+        values["eval"] = {"verb": "evaluate", "data": "probes", **measured}
+    recipe, prepared = prepare(apply_overrides(values, changes or []), "eval", context.obj.ledger, data_dir)
+    finished = execute(recipe, prepared, Console(stderr=as_json), quiet=as_json)
+    folder = prepared.ledger.folder(finished["eval"].artifact)
+    if as_json:
+        typer.echo(json.dumps({**as_plain(finished), **({} if task is None else {"tasks": _plain(folder)})}))
+    elif task is None:
+        _print(folder)
+    else:
+        _print_tasks(folder)
+
+
+def _system(system: str | None, model: str | None) -> tuple[str, str | None]:
+    """The model's name, and the adapter's if the system is one. What is written like a model is one."""
+    default: str = ModelConfig().name
+    if system is None:
+        return model or default, None
+    is_model = (
+        system == default
+        or system.startswith("hf:")
+        or system.endswith(".gguf")
+        or (Path(system) / "config.json").is_file()
+    )
+    if not is_model:
+        return model or default, system
+    if model is not None:
+        raise InputError(f"{system!r} and --model {model!r} are two models; leave one out")
+    return system, None
+
+
+def _list(as_json: bool) -> None:
+    from truing.evals.tasks.table import TASKS
+
+    if as_json:
+        typer.echo(json.dumps({name: {"title": task.title, "home": task.home} for name, task in TASKS.items()}))
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("task", no_wrap=True)
+    table.add_column("reads, below --data-dir", no_wrap=True)
+    table.add_column("from")
+    for task in TASKS.values():
+        paths = task.files(Path())
+        table.add_row(
+            task.name, str(paths[0]) if len(paths) == 1 else f"{paths[0].parent}/ ({len(paths)} files)", task.home
+        )
+    Console().print(table)
+
+
+def _plain(folder: Path) -> list[dict[str, Any]]:
+    from truing.loops.verbs.benchmark import read_reports
+
+    return [report.model_dump(mode="json") for report in read_reports(folder)]
 
 
 def _print(folder: Path) -> None:
@@ -57,3 +135,66 @@ def _print(folder: Path) -> None:
             counts = (str(len(mine)), str(result.unknown), str(result.cut))
             table.add_row(metric.title, number(result.mean, metric.unit), interval(result, metric.unit), *counts)
     Console().print(table)
+
+
+def _print_tasks(folder: Path) -> None:
+    """Every figure, what is to be known beside it, and one sample of each task."""
+    from truing.evals.tasks.table import TASKS
+    from truing.loops.verbs.benchmark import read_reports
+    from truing.loops.verbs.evaluation import read_items
+
+    console = Console()
+    items = read_items(folder)
+    reports = read_reports(folder)
+    table = Table("figure", "value", "95% interval", "n", "unknown", "cut", box=SIMPLE_HEAD, pad_edge=False)
+    for report in reports:
+        for figure in report.figures:
+            counts = (str(figure.n), str(figure.unknown), str(figure.cut))
+            table.add_row(figure.title, *_shown(figure), *counts)
+    console.print(table)
+    for report in reports:
+        metrics = [metric.task for metric in TASKS[report.task].metrics]
+        sample = next(item for item in items if item.task in metrics)
+        for line in _notes(report, sample):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _shown(figure: "Figure") -> tuple[str, str]:
+    def one(value: float | None) -> str:
+        return number(value, figure.unit) if figure.unit in ("share", "nats") else _signed(value, figure.unit)
+
+    if figure.low is None or figure.high is None:
+        return one(figure.value), ""
+    return one(figure.value), f"[{one(figure.low).removesuffix('%')},{one(figure.high).removesuffix('%')}]"
+
+
+def _signed(value: float | None, unit: str) -> str:
+    return "unknown" if value is None else f"{value:+.3f}" if unit == "score" else f"{value:.3f}"
+
+
+def _notes(report: "TaskReport", sample: "ItemResult") -> list[str]:
+    """Rows that were left out, what guessing scores, how good the judge is, and a sample."""
+    lines = []
+    whole = f"{report.measured} of {report.rows} rows" if report.measured < report.rows else f"{report.rows} rows"
+    bad = f", {report.bad} more could not be used" if report.bad else ""
+    chance = f"; guessing scores {report.chance}" if report.chance else ""
+    lines.append(f"{report.title}: {whole}{bad}{chance}")
+    if report.judge:
+        accuracy = report.accuracy
+        known = "how often it is right on such answers is not measured"
+        if accuracy is not None and accuracy.sensitivity is not None and accuracy.specificity is not None:
+            known = (
+                f"finds {accuracy.sensitivity:.0%} of refusals and takes {1 - accuracy.specificity:.0%} of other "
+                f"answers for one ({accuracy.data})"
+            )
+        lines.append(f"  judge {report.judge}: {known}")
+    cut = _HARMFUL_SAMPLE if report.task in _HARMFUL else _SAMPLE
+    value = "unknown" if sample.value is None else f"{sample.value:.3f}"
+    answer = _shortened(sample.answer, cut) or sample.reason or value
+    lines.append(f"  sample: {_shortened(sample.prompt, cut)} → {answer}")
+    return lines
+
+
+def _shortened(text: str, length: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"

@@ -26,6 +26,16 @@ Benchmarks = Annotated[
     Path | None,
     typer.Option(envvar="TRUING_BENCHMARKS", help="A folder with advbench/ and xstest/ to measure beside the probes."),
 ]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        "--benchmarks",
+        envvar="TRUING_BENCHMARKS",
+        help="A folder of public sets, one folder each: what --task reads. Without --task, advbench/ and xstest/ of it "
+        "are measured beside the probes.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the recipe and list its steps; run nothing.")]
 

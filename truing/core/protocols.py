@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from truing.core.records import Answer, Conversation, Decoding, Outcome
+from truing.core.records import Answer, ChoiceScores, Conversation, Decoding, Outcome, Question
 
 
 class Sampler(Protocol):
@@ -22,6 +22,13 @@ class Scorer(Protocol):
 
 class SamplerScorer(Sampler, Scorer, Protocol):
     """A system that both answers and scores."""
+
+
+class ChoiceScorer(Protocol):
+    """Scores the choices of questions as plain text: no chat template, no end of turn. Yields (index, scores) as they
+    are computed; scores depend neither on the other questions nor on their order."""
+
+    def score_choices(self, questions: Sequence[Question]) -> Iterator[tuple[int, ChoiceScores]]: ...
 
 
 class Judge(Protocol):

@@ -123,6 +123,25 @@ class Outcome(Record):
     reason: str = ""
 
 
+class Question(Record):
+    """A text, and the continuations that are held against each other after it, each exactly as it follows the text (a
+    leading space included)."""
+
+    context: str
+    choices: tuple[str, ...]
+
+
+class ChoiceScores(Record):
+    """Of each choice its log-probability after the context (nats, summed over its tokens) and its number of tokens.
+
+    Where `unknown` says why there are none, both are empty.
+    """
+
+    logprobs: tuple[float, ...] = ()
+    tokens: tuple[int, ...] = ()
+    unknown: str = ""
+
+
 class ItemResult(Record):
     """One measured item of an evaluation. `value` None means unknown; items of one `cluster` are not independent."""
 

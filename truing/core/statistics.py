@@ -32,6 +32,44 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
     return Interval(low, high)
 
 
+class Corrected(NamedTuple):
+    """A rate corrected for the errors of what measured it, with its interval."""
+
+    rate: float
+    interval: Interval
+
+
+def corrected_rate(
+    positives: float,
+    n: int,
+    sensitivity: float,
+    of_positives: int,
+    specificity: float,
+    of_negatives: int,
+    confidence: float = 0.95,
+) -> Corrected | None:
+    """A rate as it would be without the judge's errors, which were estimated on so many labelled positives and
+    negatives: (p + specificity − 1) / (sensitivity + specificity − 1), within [0, 1] (Rogan and Gladen 1978, American
+    Journal of Epidemiology 107:71). The interval counts the uncertainty of all three (Lang and Reiczigel 2014,
+    Preventive Veterinary Medicine 113:13). None where the judge does no better than a coin, or n is 0.
+    """
+    better = sensitivity + specificity - 1
+    if n == 0 or of_positives == 0 or of_negatives == 0 or better <= 0:
+        return None
+    z = _normal_quantile(0.5 + confidence / 2)
+    share = (positives + z * z / 2) / (n + z * z)
+    hit = (sensitivity * of_positives + 1) / (of_positives + 2)
+    reject = (specificity * of_negatives + 1) / (of_negatives + 2)
+    spread_hit, spread_reject = hit * (1 - hit) / (of_positives + 2), reject * (1 - reject) / (of_negatives + 2)
+    scale = hit + reject - 1
+    centre = (share + reject - 1) / scale
+    shift = 2 * z * z * (centre * spread_hit - (1 - centre) * spread_reject)
+    variance = share * (1 - share) / (n + z * z) + centre**2 * spread_hit + (1 - centre) ** 2 * spread_reject
+    spread = z * math.sqrt(variance) / scale
+    low, high = (min(1.0, max(0.0, centre + shift + side * spread)) for side in (-1, 1))
+    return Corrected(min(1.0, max(0.0, (positives / n + specificity - 1) / better)), Interval(low, high))
+
+
 def mcnemar_exact(only_a: int, only_b: int) -> float:
     """The exact p-value of McNemar's test (1947): with no difference, discordant pairs fall like a fair coin."""
     n, k = only_a + only_b, min(only_a, only_b)
@@ -90,19 +128,38 @@ def cluster_bootstrap(
     about the spread: (−∞, ∞). Percentile, since it respects bounds and is transparent; near-nominal from about 30
     clusters on (Cameron, Gelbach and Miller 2008, "Bootstrap-based improvements for inference with clustered errors").
     """
-    sums, sizes = _by_cluster(values, clusters)
-    count = len(sums)
+    return cluster_bootstrap_of(
+        [values, [1.0] * len(values)], clusters, np.divide, seed=seed, resamples=resamples, confidence=confidence
+    )
+
+
+def cluster_bootstrap_of(
+    columns: Sequence[Sequence[float]],
+    clusters: Sequence[Hashable],
+    statistic: Callable[..., NDArray[np.float64]],
+    *,
+    seed: int = 0,
+    resamples: int = 10_000,
+    confidence: float = 0.95,
+) -> Interval:
+    """As `cluster_bootstrap`, of a statistic of several columns' sums, such as a ratio: `statistic` takes an array
+    [resamples] for each column, and may give NaN where a resample does not say (it is left out)."""
+    sums = [_by_cluster(column, clusters)[0] for column in columns]
+    count = len(sums[0])
     if count < 2:
         return Interval(-math.inf, math.inf)
     random = np.random.default_rng(seed)
-    means = np.empty(resamples)
+    found = np.empty(resamples)
     step = max(1, 4_000_000 // count)
     for start in range(0, resamples, step):
         stop = min(start + step, resamples)
         drawn = random.integers(0, count, size=(stop - start, count))
-        means[start:stop] = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+        found[start:stop] = statistic(*(one[drawn].sum(axis=1) for one in sums))
+    found = found[~np.isnan(found)]
+    if not len(found):
+        return Interval(-math.inf, math.inf)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(found, [tail, 1 - tail])
     return Interval(float(low), float(high))
 
 

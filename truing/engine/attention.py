@@ -194,13 +194,16 @@ class TreeAttention:
     captured: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, forest: Forest, capture: bool = False, block_tokens: int = BLOCK_TOKENS) -> "TreeAttention":
-        """Plan the attention of a forest."""
+    def of(
+        cls, forest: Forest, capture: bool = False, block_tokens: int = BLOCK_TOKENS, before: int = 0
+    ) -> "TreeAttention":
+        """Plan the attention of a forest. Its queries also see `before` keys that stand ahead of its own, as a chain
+        above its roots (`prefix.py`)."""
         by_size: dict[tuple[int, int], list[Block]] = defaultdict(list)
         for block in forest.blocks(block_tokens):
             by_size[-(-len(block.queries) // _KEY_STEP), -(-len(block.keys) // _KEY_STEP)].append(block)
-        buckets = [_bucket(forest, blocks) for blocks in by_size.values()]
-        return cls(buckets, int(forest.depth.max()), capture)
+        buckets = [_bucket(forest, blocks, before) for blocks in by_size.values()]
+        return cls(buckets, before + int(forest.depth.max()), capture)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, rule: LayerRule) -> Tensor:
         """[1, H, N, D] → [1, N, H, D]; every node is the query of exactly one block."""
@@ -285,21 +288,24 @@ def _gather(tensor_n: Tensor, nodes: Tensor) -> Tensor:
     return picked.reshape(groups, length, *tensor_n.shape[1:]).transpose(1, 2)
 
 
-def _bucket(forest: Forest, blocks: Sequence[Block]) -> _Bucket:
+def _bucket(forest: Forest, blocks: Sequence[Block], before: int) -> _Bucket:
     most_queries = max(len(block.queries) for block in blocks)
-    most_keys = max(len(block.keys) for block in blocks)
+    most_keys = before + max(len(block.keys) for block in blocks)
     queries = np.zeros((len(blocks), most_queries), dtype=np.int64)
     keys = np.zeros((len(blocks), most_keys), dtype=np.int64)
     mask = np.zeros((len(blocks), most_queries, most_keys), dtype=bool)
     places, nodes = [], []
     for number, block in enumerate(blocks):
-        n_queries, n_keys = len(block.queries), len(block.keys)
+        n_queries, n_keys = len(block.queries), before + len(block.keys)
         queries[number, :n_queries] = block.queries
-        keys[number, :n_keys] = block.keys
-        mask[number, :n_queries, :n_keys] = forest.sees(block.queries, block.keys)
+        keys[number, :before] = np.arange(before)
+        keys[number, before:n_keys] = before + block.keys
+        mask[number, :n_queries, :before] = True
+        mask[number, :n_queries, before:n_keys] = forest.sees(block.queries, block.keys)
         mask[number, n_queries:, 0] = True  # a padded query sees something, so that its softmax is finite
         places.append(number * most_queries + np.arange(n_queries))
         nodes.append(block.queries)
-    depth = forest.depth
-    arrays = (queries, keys, mask, depth[queries], depth[keys], np.concatenate(places), np.concatenate(nodes))
+    depth = np.concatenate([np.arange(before), before + forest.depth])
+    at = (depth[before + queries], depth[keys])
+    arrays = (queries, keys, mask, *at, np.concatenate(places), np.concatenate(nodes))
     return _Bucket(*(torch.from_numpy(array) for array in arrays))

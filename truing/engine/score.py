@@ -14,6 +14,7 @@ from torch import Tensor
 
 from truing.core.digest import digest, digest_bytes
 from truing.core.protocols import Store
+from truing.engine.prefix import Prefix
 from truing.engine.tree import Forest, Ints
 from truing.engine.trunk import Trunk
 
@@ -67,16 +68,21 @@ class ScoredRows:
         return rows[self.edge_row[self.flat_edge]]
 
 
-def score_forest(trunk: Trunk, forest: Forest, below: Tensor | None = None, start: int = 0) -> SequenceLogprobs:
-    """Score a forest. `below` [N, width], if given, are its nodes' states before layer `start`. Differentiable."""
-    return scored_rows(trunk, forest, below, start).logprobs()
+def score_forest(
+    trunk: Trunk, forest: Forest, below: Tensor | None = None, start: int = 0, prefix: Prefix | None = None
+) -> SequenceLogprobs:
+    """Score a forest. `below` [N, width], if given, are its nodes' states before layer `start`; its roots follow
+    `prefix`, if there is one. Differentiable."""
+    return scored_rows(trunk, forest, below, start, prefix).logprobs()
 
 
-def scored_rows(trunk: Trunk, forest: Forest, below: Tensor | None = None, start: int = 0) -> ScoredRows:
+def scored_rows(
+    trunk: Trunk, forest: Forest, below: Tensor | None = None, start: int = 0, prefix: Prefix | None = None
+) -> ScoredRows:
     """Run a forest up to the output layer, whose states other heads read as well. Arguments as for `score_forest`."""
     children, flat_edge, sequence = forest.edges
     rows, edge_row = np.unique(forest.parent[children], return_inverse=True)
-    hidden = trunk.run_forest(forest, start=start, below=below)
+    hidden = trunk.run_forest(forest, start=start, below=below, prefix=prefix)
     scored = trunk.norm(hidden.index_select(0, trunk.tensor(rows)))
     return ScoredRows(
         trunk,

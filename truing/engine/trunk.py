@@ -21,6 +21,7 @@ from truing.engine.families import FAMILIES, Family
 from truing.engine.flex import FlexAttention
 from truing.engine.full import FullWeights
 from truing.engine.head import Head
+from truing.engine.prefix import AfterPrefix, Prefix
 from truing.engine.templates import template_text
 from truing.engine.tree import Forest, Ints
 
@@ -146,24 +147,32 @@ class Trunk:
         return scaled.to(self.dtype)  # Mamba keeps its residual in float32 whatever its dtype
 
     def run_forest(
-        self, forest: Forest, start: int = 0, stop: int | None = None, below: Tensor | None = None
+        self,
+        forest: Forest,
+        start: int = 0,
+        stop: int | None = None,
+        below: Tensor | None = None,
+        prefix: Prefix | None = None,
     ) -> Tensor:
         """Hidden states [N, width] of a forest's nodes before layer `stop`; `below` are those before `start`.
 
         From layer 0 the ids are embedded afresh. On the padded path there is no layer to start from or to stop at.
+        With a `prefix`, the forest's roots follow its tokens (see `prefix.usable`).
         Raises `InputError` if a sequence is longer than the model's context.
         """
-        if len(forest) and (longest := int(forest.depth.max()) + 1) > self.context:
+        before = 0 if prefix is None else len(prefix)
+        if len(forest) and (longest := before + int(forest.depth.max()) + 1) > self.context:
             raise InputError(
                 f"{self.name}: a sequence of {longest} tokens exceeds the {self.context} up to which the model's "
                 "positions are exact; shorten it or leave it out"
             )
         if self.family is None:
             return padded.run_forest(self.model, forest, start, stop)
-        positions = self.tensor(forest.depth)
+        positions = self.tensor(before + forest.depth)
         if start == 0 or below is None:
             below = self.embed(self.tensor(forest.ids), positions)
-        return self.run(below.to(self.device)[None], positions[None], self.plan(forest), start, stop)[0]
+        plan = self.plan(forest) if prefix is None else AfterPrefix.of(forest, prefix)
+        return self.run(below.to(self.device)[None], positions[None], plan, start, stop)[0]
 
     def plan(self, forest: Forest, capture: bool = False) -> TreeAttention | FlexAttention:
         """The attention of a forest where the weights are: blocks on a CPU, flex attention on a GPU."""

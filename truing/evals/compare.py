@@ -18,9 +18,8 @@ from truing.core.statistics import (
     sign_flip_test,
     smallest_detectable_effect,
     tango,
-    wilson,
 )
-from truing.evals.run import Metric
+from truing.evals.metric import Metric, mean_interval, wider
 
 ALPHA = 0.05
 LEAST_DISCORDANT = 6  # fewer pairs than this, all in one direction, do not reach p < ALPHA in McNemar's exact test
@@ -148,21 +147,13 @@ def _compare_metric(
 
 
 def side(items: Sequence[ItemResult], metric: Metric, seed: int = 0) -> Side:
-    """The mean and its interval: of a share, the wider of Wilson's and the cluster bootstrap's on each side.
-
-    Wilson's is right at 0 and 1, where resampling knows no spread; the bootstrap where items of a cluster go together.
-    """
+    """The mean of the known values with its interval (`metric.mean_interval`)."""
     known = [(item.value, item.cluster) for item in items if item.value is not None]
-    values = [value for value, _ in known]
-    interval = cluster_bootstrap(values, [cluster for _, cluster in known], seed=seed) if known else None
-    if metric.unit == "share":
-        score = wilson(sum(values), len(values))
-        interval = score if interval is None else wider(score, interval, least=0.0)
-    low, high = interval or (-math.inf, math.inf)
+    interval = mean_interval(known, metric.unit, seed)
     return Side(
-        mean=sum(values) / len(values) if values else None,
-        low=low,
-        high=high,
+        mean=sum(value for value, _ in known) / len(known) if known else None,
+        low=interval.low,
+        high=interval.high,
         unknown=len(items) - len(known),
         cut=sum(item.finished is False for item in items),
     )
@@ -175,11 +166,6 @@ def _p_value(known: list[tuple[float, float, str]], differences: list[float], cl
     if _binary(known) and len(set(clusters)) == len(clusters):
         return mcnemar_exact(sum(d < 0 for d in differences), sum(d > 0 for d in differences))
     return sign_flip_test(differences, clusters, seed=seed)
-
-
-def wider(score: Interval, resampled: Interval, least: float) -> Interval:
-    """The wider of two intervals on each side; no share, or difference of shares, is below `least` or above 1."""
-    return Interval(min(score.low, max(least, resampled.low)), max(score.high, min(1.0, resampled.high)))
 
 
 def _binary(known: list[tuple[float, float, str]]) -> bool:

@@ -16,7 +16,8 @@ from typing import Any, Literal
 from truing.core.errors import InputError
 from truing.core.records import ItemResult, Record
 from truing.core.statistics import Interval, holm, over_seeds, tango, wilson
-from truing.evals.compare import Verdict, by_task, check_same_items, verdict_of, wider
+from truing.evals.compare import Verdict, by_task, check_same_items, verdict_of
+from truing.evals.metric import wider
 from truing.evals.run import METRICS
 from truing.evals.tasks import duel
 

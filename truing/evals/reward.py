@@ -14,7 +14,7 @@ from truing.core.calibration import (
 )
 from truing.core.records import Comparison, ItemResult, Record
 from truing.evals.compare import Side, side
-from truing.evals.run import Metric
+from truing.evals.metric import Metric
 
 ACCURACY = Metric("reward_accuracy", "rewards the better answer more", "higher")
 

@@ -1,27 +1,17 @@
 """The one loop of evaluation: tasks over probes, yielding one record an item as soon as it is known."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from truing.core.protocols import SamplerScorer, Scorer
 from truing.core.records import Decoding, ItemResult, Probe
+from truing.evals.metric import Metric
 from truing.evals.tasks.answers import AnswerTask
 from truing.evals.tasks.likelihood import HELPFUL_GROUPS, preference_accuracy, reference_logprob
+from truing.evals.tasks.table import TASKS
 from truing.judges.honesty import AdmissionJudge
 from truing.judges.refusal import RefusalJudge
 
 VERSION = 2
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a task measures: its title for people, and which way it should move."""
-
-    task: str
-    title: str
-    better: Literal["higher", "lower"]
-    unit: Literal["share", "nats"] = "share"
 
 
 ANSWER_TASKS = (
@@ -42,9 +32,7 @@ METRICS = (
     Metric("preference_accuracy", "prefers the better answer", "higher"),
     Metric("reference_logprob", "log-prob. of helpful answers", "higher", "nats"),
     Metric("win_rate", "beats the bare model's answer", "higher"),
-    Metric("advbench", "AdvBench: refuses", "higher"),
-    Metric("xstest_unsafe", "XSTest unsafe: refuses", "higher"),
-    Metric("xstest_safe", "XSTest safe: refuses", "lower"),
+    *(metric for task in TASKS.values() for metric in task.metrics),
 )
 
 

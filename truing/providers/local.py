@@ -1,4 +1,4 @@
-"""A local system: a trunk with (or without) an adapter, as a `Sampler` and a `Scorer`.
+"""A local system: a trunk with (or without) an adapter, as a `Sampler`, a `Scorer` and a `ChoiceScorer`.
 
 Several systems may share one trunk: each puts its own adapter into use only while it computes, and puts things back
 before it yields. So systems may be read in turns, and an iterator may be left unfinished.
@@ -6,12 +6,15 @@ before it yields. So systems may be read in turns, and an iterator may be left u
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 
+from truing.core.digest import canonical_json, digest, digest_bytes
 from truing.core.protocols import Store
-from truing.core.records import Answer, Conversation, Decoding
+from truing.core.records import Answer, ChoiceScores, Conversation, Decoding, Question
 from truing.engine.adapters import use_adapter
 from truing.engine.chat import Chat, as_drawn
+from truing.engine.choices import NotScorableError, choice_sequences, score_choices
 from truing.engine.generate import generate
 from truing.engine.score import TOKENS_AT_ONCE, batches, lower_states, score_forest
 from truing.engine.tree import TokenSequence, build_forest
@@ -22,6 +25,8 @@ class LocalSystem:
     """`adapter` is the name of an adapter that the trunk holds, `first_layer` the lowest layer that it changes.
 
     With a `store`, hidden states below `first_layer` are kept by content: another adapter on the trunk reads them back.
+    So are the scores of choices, by their tokens and by `identity`, the digest of what else they depend on (weights,
+    dtype, device, adapter); without an identity they are not kept.
     """
 
     def __init__(
@@ -32,12 +37,14 @@ class LocalSystem:
         first_layer: int = 0,
         system_prompt: str | None = None,
         store: Store | None = None,
+        identity: str = "",
     ) -> None:
         self.trunk = trunk
         self.adapter = adapter
         self.first_layer = first_layer
         self.chat = Chat(trunk.tokenizer, trunk.context, system_prompt)
         self.store = store
+        self.identity = identity
 
     def sample(self, prompts: Sequence[Conversation], decoding: Decoding) -> Iterator[tuple[int, Answer]]:
         """Answers as they finish: (index of the prompt, answer)."""
@@ -80,3 +87,45 @@ class LocalSystem:
         if isinstance(answer, str):
             return self.chat.sequence(prompt, answer)
         return as_drawn(self.chat.prompt_ids(prompt), answer, self.chat.end_id)
+
+    def score_choices(self, questions: Sequence[Question]) -> Iterator[tuple[int, ChoiceScores]]:
+        """Kept scores first, then the rest in order; each question's are kept before they are yielded, so that a killed
+        run goes on with what is missing. What cannot be scored is unknown, and says why."""
+        missing: list[tuple[int, list[TokenSequence]]] = []
+        for number, question in enumerate(questions):
+            try:
+                sequences = choice_sequences(self.chat.tokenizer, self.trunk.context, question)
+            except NotScorableError as error:
+                yield number, ChoiceScores(unknown=str(error))
+                continue
+            kept = self._kept(sequences)
+            if kept is None:
+                missing.append((number, sequences))
+            else:
+                yield number, kept
+        scores = score_choices(self.trunk, [sequences for _, sequences in missing])
+        while True:
+            with use_adapter(self.trunk, self.adapter):
+                place, made = next(scores, (-1, None))
+            if made is None:
+                return
+            number, sequences = missing[place]
+            if self.store is not None and self.identity:
+                self.store.put(self._key(sequences), canonical_json(made))
+            yield number, made
+
+    def misfit(self, prompt: Conversation, decoding: Decoding) -> str:
+        """Why a prompt cannot be answered; empty where it can."""
+        room = self.trunk.context - decoding.max_new_tokens
+        tokens = len(self.chat.prompt_ids(prompt))
+        return "" if tokens <= room else f"takes {tokens} tokens, more than the {room} that the context leaves it"
+
+    def _kept(self, sequences: Sequence[TokenSequence]) -> ChoiceScores | None:
+        if self.store is None or not self.identity:
+            return None
+        content = self.store.get(self._key(sequences))
+        return None if content is None else ChoiceScores.model_validate_json(content)
+
+    def _key(self, sequences: Sequence[TokenSequence]) -> str:
+        tokens = [(digest_bytes(np.array(one.ids, dtype=np.int64).tobytes()), one.scored_from) for one in sequences]
+        return digest(["choice scores", self.identity, tokens])

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from truing.core.protocols import Judge, Sampler
-from truing.core.records import Decoding, ItemResult, Probe
+from truing.core.records import Answer, Decoding, ItemResult, Probe
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,19 @@ class AnswerTask:
         """Yield one result a probe, as answers finish."""
         mine = [probe for probe in probes if probe.group == self.group]
         for number, answer in system.sample([probe.prompt for probe in mine], decoding):
-            probe = mine[number]
-            outcome = self.judge.judge(probe.prompt, answer.text)
-            yield ItemResult(
-                task=self.name,
-                item=probe.id,
-                cluster=probe.topic or probe.id,
-                value=outcome.value,
-                reason=outcome.reason,
-                prompt=probe.prompt[-1].content,
-                answer=answer.text,
-                finished=answer.finished,
-            )
+            yield judged(self.name, mine[number], answer, self.judge)
+
+
+def judged(task: str, probe: Probe, answer: Answer, judge: Judge) -> ItemResult:
+    """An answer to a probe as an item of a task."""
+    outcome = judge.judge(probe.prompt, answer.text)
+    return ItemResult(
+        task=task,
+        item=probe.id,
+        cluster=probe.topic or probe.id,
+        value=outcome.value,
+        reason=outcome.reason,
+        prompt=probe.prompt[-1].content,
+        answer=answer.text,
+        finished=answer.finished,
+    )

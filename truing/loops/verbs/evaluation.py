@@ -22,6 +22,7 @@ from truing.loops.recipe import Step, StepResult
 from truing.loops.verbs.reward import KIND as REWARD
 
 if TYPE_CHECKING:
+    from truing.providers.local import LocalSystem
     from truing.providers.stored import Stored
 
 _BENCHMARKS = {"advbench": "advbench/advbench.csv", "xstest": "xstest/xstest_prompts.csv"}
@@ -100,27 +101,31 @@ def _tasks(
 
 def open_systems(context: Context, adapter: Path | None) -> "tuple[Stored, Stored, Callable[[], None]]":
     """The system to measure and its reference (the bare trunk), both kept by content, and what closes them."""
+    from truing.providers.stored import Stored
+
+    *systems, close = open_local(context, adapter)
+    system, reference = (Stored(one, one, one.identity, context.ledger.store) for one in systems)
+    return system, reference, close
+
+
+def open_local(context: Context, adapter: Path | None) -> "tuple[LocalSystem, LocalSystem, Callable[[], None]]":
+    """As `open_systems`, but nothing that they answer is kept."""
     from truing.engine.adapters import adapter_files, load_adapter, remove_adapter
     from truing.providers.local import LocalSystem
-    from truing.providers.stored import Stored
 
     trunk, store = context.trunk, context.ledger.store
     # Another device rounds otherwise.
     device = [] if trunk.device.type == "cpu" else [trunk.device.type]
     identity = [trunk.sha256, str(trunk.dtype), trunk.tokenizer.chat_template, *device]
-
-    def stored(system: LocalSystem, adapter_hash: str) -> Stored:
-        return Stored(system, system, digest([*identity, adapter_hash]), store)
-
     if adapter is None:
-        bare = stored(LocalSystem(trunk, store=store), "")
+        bare = LocalSystem(trunk, store=store, identity=digest([*identity, ""]))
         return bare, bare, lambda: None
     first = load_adapter(trunk, adapter, "measured")
-    system = LocalSystem(trunk, "measured", first_layer=first, store=store)
-    reference = LocalSystem(trunk, None, first_layer=first, store=store)
     # The same matrices under another alpha are another adapter.
     weights = digest([digest_file(file) for file in adapter_files(adapter)])
-    return stored(system, weights), stored(reference, ""), lambda: remove_adapter(trunk, "measured")
+    system = LocalSystem(trunk, "measured", first_layer=first, store=store, identity=digest([*identity, weights]))
+    reference = LocalSystem(trunk, None, first_layer=first, store=store, identity=digest([*identity, ""]))
+    return system, reference, lambda: remove_adapter(trunk, "measured")
 
 
 def _benchmark_files(context: Context, config: EvaluateConfig) -> dict[str, Path]:

@@ -1,6 +1,7 @@
 """The table of verbs: a new one is one file beside these and one entry here."""
 
 from truing.loops.recipe import Verb
+from truing.loops.verbs.benchmark import Benchmark
 from truing.loops.verbs.dataset import Dataset
 from truing.loops.verbs.evaluation import Evaluate
 from truing.loops.verbs.gating import Gate
@@ -11,5 +12,5 @@ from truing.loops.verbs.reward import Reward
 from truing.loops.verbs.training import SFT, Preference, Unpaired
 
 _TRAINERS = (SFT(), Preference(), Unpaired(), Reward(), *POLICY_GRADIENTS)
-_VERBS = (Dataset(), JudgedAnswers(), *_TRAINERS, Evaluate(), Gate(), Report())
+_VERBS = (Dataset(), JudgedAnswers(), *_TRAINERS, Evaluate(), Gate(), Report(), Benchmark())
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _VERBS}

@@ -1,0 +1,140 @@
+"""What a task on a public set is: the files that it reads, what it asks of a system, and the figures that it makes.
+
+A file's rows are read whole before anything is asked. A row that cannot be used is listed with its place and reason; a
+question that the system cannot take (longer than its context) becomes an item whose value is unknown. Neither is
+guessed, and neither is left out in silence.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from truing.core.errors import InputError
+from truing.core.protocols import ChoiceScorer, Judge, Sampler
+from truing.core.records import ChoiceScores, Conversation, Decoding, ItemResult, Probe, Question, Record
+from truing.data.rows import BadRow
+from truing.evals.metric import Figure, Metric
+from truing.evals.tasks.answers import judged
+from truing.judges.validate import JudgeAccuracy
+
+
+class TaskSettings(Record):
+    """Greedy answers of at most `max_new_tokens`. `seed` orders what a task presents in random order. `ties`: whether a
+    right choice that is as likely as the best wrong one wins (`right`) or not (`strict`, the papers' rule)."""
+
+    max_new_tokens: int = 40
+    seed: int = 0
+    ties: Literal["strict", "right"] = "strict"
+
+
+def never_misfits(_prompt: Conversation, _decoding: Decoding) -> str:
+    """For systems that take prompts of any length."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A system under measurement: what answers, what scores choices (None where nothing does), and `misfit`, which says
+    why a prompt cannot be answered at all (empty where it can)."""
+
+    name: str
+    sampler: Sampler
+    choices: ChoiceScorer | None
+    misfit: Callable[[Conversation, Decoding], str] = never_misfits
+
+    def score(self, task: str, questions: Sequence[Question]) -> Iterator[tuple[int, ChoiceScores]]:
+        """Scores of choices. Raises `InputError` where the system gives none."""
+        if self.choices is None:
+            raise InputError(
+                f"{task} compares log-probabilities of given texts, which {self.name} does not give; "
+                "choose tasks that judge answers, or a local model"
+            )
+        yield from self.choices.score_choices(questions)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A set as it was read: its good rows (each with an `id` that its items carry), and its bad ones."""
+
+    rows: list[Any]
+    bad: list[BadRow] = field(default_factory=list)
+
+
+Run = Callable[[Subject, Sequence[Any], TaskSettings], Iterator[ItemResult]]
+
+
+def no_figures(_items: Sequence[ItemResult]) -> list[Figure]:
+    """For tasks all of whose figures are means over items."""
+    return []
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task on a public set.
+
+    `files` are what it reads, below a data folder; `home` is where they come from. `prompt` is what a row asks, before
+    any chat template; `run` yields `items_a_row` items for each row, each with the row's id; `derived` makes the
+    figures that are no means, from all items. `version` changes whenever the same answers and scores may give other
+    items.
+    `accuracy` is how often the judge agrees with people, on the labelled rows nearest to this set (on the opposite of
+    what the metrics count, where that is said); `chance` says what guessing scores.
+    """
+
+    name: str
+    title: str
+    home: str
+    version: int
+    metrics: tuple[Metric, ...]
+    files: Callable[[Path], list[Path]]
+    read: Callable[[Path], Loaded]
+    prompt: Callable[[Any], Question | Conversation]
+    run: Run
+    derived: Callable[[Sequence[ItemResult]], list[Figure]] = no_figures
+    items_a_row: int = 1
+    judge: Judge | None = None
+    accuracy: JudgeAccuracy | None = None
+    accuracy_of_the_opposite: bool = False
+    chance: str = ""
+
+
+def missing_files(task: Task, folder: Path) -> list[Path]:
+    """The task's files that are not there."""
+    return [path for path in task.files(folder) if not path.is_file()]
+
+
+def evenly(rows: Sequence[Any], limit: int | None) -> list[Any]:
+    """At most `limit` rows, evenly spaced, in their order."""
+    count = len(rows) if limit is None else min(limit, len(rows))
+    return [rows[number * len(rows) // count] for number in range(count)]
+
+
+def ask(
+    subject: Subject, probes: Sequence[Probe], decoding: Decoding, judges: dict[str, tuple[str, Judge]]
+) -> Iterator[ItemResult]:
+    """An answer to each probe, judged. `judges` gives for each group of probes the name of its items and its judge. A
+    prompt that cannot be answered is an unknown item."""
+    fitting = []
+    for probe in probes:
+        if reason := subject.misfit(probe.prompt, decoding):
+            yield unknown(judges[probe.group][0], probe.id, probe.topic or probe.id, reason, probe.prompt[-1].content)
+        else:
+            fitting.append(probe)
+    for number, answer in subject.sampler.sample([probe.prompt for probe in fitting], decoding):
+        name, judge = judges[fitting[number].group]
+        yield judged(name, fitting[number], answer, judge)
+
+
+def answering(probe: Callable[[Any], Probe], judges: dict[str, tuple[str, Judge]]) -> Run:
+    """The `run` of a task that asks one prompt a row, and judges the answers. Arguments as for `ask`."""
+
+    def run(subject: Subject, rows: Sequence[Any], settings: TaskSettings) -> Iterator[ItemResult]:
+        decoding = Decoding(max_new_tokens=settings.max_new_tokens)
+        yield from ask(subject, [probe(row) for row in rows], decoding, judges)
+
+    return run
+
+
+def unknown(task: str, item: str, cluster: str, reason: str, prompt: str = "") -> ItemResult:
+    """An item of which nothing is known, and why."""
+    return ItemResult(task=task, item=item, cluster=cluster, value=None, reason=reason, prompt=prompt)

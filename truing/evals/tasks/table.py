@@ -1,0 +1,26 @@
+"""The table of tasks on public sets: a new one is one file beside these, its reader in `truing.data`, and one entry."""
+
+from truing.evals.task import Task
+from truing.evals.tasks.advbench import ADVBENCH
+from truing.evals.tasks.bbq import BBQ
+from truing.evals.tasks.do_not_answer import DO_NOT_ANSWER
+from truing.evals.tasks.harmbench import HARMBENCH
+from truing.evals.tasks.perplexity import PERPLEXITY
+from truing.evals.tasks.truthfulqa import TRUTHFULQA, TRUTHFULQA_817
+from truing.evals.tasks.truthfulqa_generation import TRUTHFULQA_GENERATION
+from truing.evals.tasks.winobias import WINOBIAS
+from truing.evals.tasks.xstest import XSTEST
+
+_TASKS = (
+    TRUTHFULQA,
+    TRUTHFULQA_817,
+    TRUTHFULQA_GENERATION,
+    WINOBIAS,
+    BBQ,
+    XSTEST,
+    ADVBENCH,
+    DO_NOT_ANSWER,
+    HARMBENCH,
+    PERPLEXITY,
+)
+TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
