@@ -42,9 +42,10 @@ def test_every_argument_and_option_stands_in_its_verbs_section() -> None:
     sections = dict(re.findall(r"^##+ (truing.*)\n((?:(?!^##).*\n?)*)", reference(), flags=re.MULTILINE))
     for command, context in TREE:
         for parameter in command.get_params(context):
-            for written in (*parameter.opts, *parameter.secondary_opts):
+            shown = parameter.metavar if parameter.param_type_name == "argument" else None
+            for written in (shown,) if shown else (*parameter.opts, *parameter.secondary_opts):
                 if written != "--help":
-                    assert re.search(rf"^\| `.*{written}\b", sections[context.command_path], flags=re.MULTILINE), (
+                    assert re.search(rf"^\| `.*{re.escape(written)}(?!\w)", sections[context.command_path], flags=re.MULTILINE), (
                         written
                     )
 
