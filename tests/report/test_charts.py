@@ -9,7 +9,7 @@ import pytest
 
 from tests.evals.test_reward import pairs
 from tests.report.test_page import items, step
-from truing.core.watch import Iteration
+from truing.core.watch import Iteration, Reading
 from truing.evals.compare import MetricComparison, Side, compare
 from truing.evals.reward import report
 from truing.evals.run import METRICS
@@ -43,14 +43,23 @@ RUN = [
     for n in range(8)
 ]  # fmt: skip
 PLAIN = [point.model_copy(update={"gold": None, "benign": None, "unjudged": 0.0}) for point in RUN]
+QUIET = [
+    Reading(signal="kl", state="quiet", p=1.0, reason="low"),
+    Reading(signal="end", state="unknown", reason="one block"),
+]
+ALARMS = [
+    Reading(signal="gold", state="alarm", step=4, p=0.01, reason="fell"),
+    *QUIET,
+    Reading(signal="benign", state="alarm", step=6, p=0.01, reason="rose"),
+]
 SVGS = {
     "over-optimisation": over_optimisation(RUN, "a", kept=6),
     "proxy alone": over_optimisation(PLAIN, "a"),
     "no run": over_optimisation([], "a"),
-    "signals": watched_signals(RUN, "a", {"gold": 4, "benign": 6}, 6),
-    "plain signals": watched_signals(PLAIN, "a", {}, None),
-    "one round": watched_signals(RUN[:1], "a", {}, None),
-    "no signals": watched_signals([], "a", {}, None),
+    "signals": watched_signals(RUN, ALARMS, "a", 6),
+    "plain signals": watched_signals(PLAIN, QUIET, "a"),
+    "one round": watched_signals(RUN[:1]),
+    "no signals": watched_signals([]),
     **{f"curve of {name}": training_curve(steps, name) for name, steps in CURVES.items()},
     "comparison": before_after(results()),
     "no shares": before_after([result for result in results() if result.unit == "nats"]),
@@ -136,7 +145,7 @@ def test_an_alarm_is_a_line_in_its_signal_s_panel_and_the_kept_round_a_diamond_w
     assert SVGS["signals"].count("stroke: var(--first)") == 2
     assert len(re.findall(r">alarm</text>", SVGS["signals"])) == 2
     assert diamonds(SVGS["signals"]) == 7
-    assert diamonds(watched_signals(RUN, "a", {}, 5)) == 6  # gold was not measured in round 5
+    assert diamonds(watched_signals(RUN, kept=5)) == 6  # gold was not measured in round 5
     assert diamonds(SVGS["over-optimisation"]) == 2
     assert SVGS["plain signals"].count("stroke: var(--first)") == diamonds(SVGS["plain signals"]) == 0
 

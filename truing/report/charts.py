@@ -6,7 +6,7 @@ Colours are drawn as marker values and then replaced by the page's CSS variables
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from truing.core.calibration import Bin
-    from truing.core.watch import Iteration
+    from truing.core.watch import Iteration, Reading
     from truing.evals.compare import MetricComparison
     from truing.train.records import TrainStep
 
@@ -73,10 +73,13 @@ _PANELS = (
 )
 
 
-def watched_signals(points: "Sequence[Iteration]", title: str, alarms: Mapping[str, int], kept: int | None) -> str:
+def watched_signals(
+    points: "Sequence[Iteration]", readings: "Sequence[Reading]" = (), title: str = "a run", kept: int | None = None
+) -> str:
     """Both rewards and every watched signal over a run's rounds, each in a panel; what was not measured has none.
-    `alarms`: of a signal in alarm the round, a vertical line in its panel. `kept`: the round whose policy was kept, an
-    open diamond. Grey above the refused: answers that could not be judged."""
+    A vertical line: the round from which one of `readings` is in alarm. An open diamond: the round `kept`. Grey above
+    the refused: answers that could not be judged."""
+    alarms: dict[str, int] = {one.signal: one.step for one in readings if one.step is not None}
     panels = [panel for panel in _PANELS if not points or any(getattr(point, panel[1]) is not None for point in points)]
     figure, axes = _figure(len(panels), height=1.9, columns=4)
     rounds = [point.step for point in points]
@@ -90,18 +93,18 @@ def watched_signals(points: "Sequence[Iteration]", title: str, alarms: Mapping[s
         for point in points:
             if point.step == kept:
                 _diamond(axis, kept, getattr(point, value))
-        if value in alarms:
-            _alarm(axis, alarms[value], late=alarms[value] > (rounds[0] + rounds[-1]) / 2)
+        if (step := alarms.get(value)) is not None:
+            _alarm(axis, step, late=step > (rounds[0] + rounds[-1]) / 2)
         axis.set_title(name, fontsize=9, color=_INK, loc="left")
         axis.set_xlabel("round", fontsize=8)
         axis.xaxis.get_major_locator().set_params(integer=True)
     told = [f"{name} {_from_to(points, value)}" for name, value, _ in panels] if points else ["nothing yet"]
-    marked = [f"alarm: {signal} at round {step}" for signal, step in alarms.items()]
+    marked = [f"alarm: {signal} at round {at}" for signal, at in alarms.items()]
     marked += [] if kept is None else [f"kept: the policy of round {kept}"]
     return _svg(figure, f"The rounds of {title}. " + "; ".join([*told, *marked]))
 
 
-def over_optimisation(points: "Sequence[Iteration]", title: str, kept: int | None = None) -> str:
+def over_optimisation(points: "Sequence[Iteration]", title: str = "a run", kept: int | None = None) -> str:
     """Proxy and gold reward against √KL, a panel each, since their units may differ: where gold turns while proxy
     climbs, the policy hacks its reward (Gao et al. 2022, arXiv 2210.10760). Points are drawn in the run's order; a
     gold reward that was not measured is left out."""
@@ -117,7 +120,9 @@ def over_optimisation(points: "Sequence[Iteration]", title: str, kept: int | Non
                 _diamond(axis, distance, value)
         if drawn:
             last = f"round {drawn[-1].step}"
-            axis.annotate(last, (distances[-1], values[-1]), xytext=(4, 4), textcoords="offset points", fontsize=7)
+            axis.annotate(
+                last, (distances[-1], values[-1]), xytext=(4, 4), textcoords="offset points", fontsize=7, color=_INK
+            )
         axis.set_xlabel("√KL (√nats an answer)", fontsize=8)
         axis.set_title(f"{name} reward", fontsize=9, color=_INK, loc="left")
     told = "; ".join(f"{name} {_from_to(drawn, name)}" for name, drawn in shown.items() if drawn)
@@ -135,7 +140,7 @@ def _alarm(axis: "Axes", step: float, late: bool) -> None:
     place, side = ((-3, -1), "right") if late else ((3, -1), "left")
     axis.annotate(
         "alarm", (step, 1), xycoords=("data", "axes fraction"), xytext=place, textcoords="offset points", fontsize=7,
-        ha=side, va="top",
+        ha=side, va="top", color=_INK,
     )  # fmt: skip
 
 

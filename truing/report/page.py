@@ -82,8 +82,8 @@ def render(contents: Contents) -> str:
 
 def _charts(run: PolicyRun) -> tuple[str, str]:
     """A run's signals by round, and its rewards against the distance from the reference."""
-    alarms = {one.signal: one.step for one in run.readings if one.state == "alarm" and one.step is not None}
-    return watched_signals(run.points, run.name, alarms, run.kept), over_optimisation(run.points, run.name, run.kept)
+    signals = watched_signals(run.points, run.readings, run.name, run.kept)
+    return signals, over_optimisation(run.points, run.name, run.kept)
 
 
 def pick_examples(
