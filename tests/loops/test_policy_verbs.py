@@ -177,7 +177,7 @@ def test_harmless_prompts_are_asked_by_default_and_change_nothing_but_what_is_kn
     assert [step.benign_answers for step in steps_of(made["asked"])] == [8, 8]
     assert [step.benign_answers for step in steps_of(made["few"])] == [3, 3]
     assert {(step.benign_answers, step.benign_refused) for step in steps_of(made["quiet"])} == {(0, None)}
-    assert len({weights(artifact) for artifact in made.values()}) == 1
+    assert len({weights(made[name]) for name in steps}) == 1
     assert "benign_files" in made["asked"].config
     assert "benign_files" not in made["quiet"].config
 

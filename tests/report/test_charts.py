@@ -122,7 +122,7 @@ def points(svg: str) -> int:
 
 
 def diamonds(svg: str) -> int:
-    return len(re.findall(r'<use [^>]*style="fill: none; stroke: var\(--ink\)', svg))
+    return len(re.findall(r'<use [^>]*style="fill-opacity: 0; stroke: var\(--ink\)', svg))
 
 
 def test_every_signal_that_was_measured_has_a_panel_and_no_other() -> None:

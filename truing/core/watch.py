@@ -163,8 +163,8 @@ def _reading(signal: Signal, blocks: Sequence[_Block], config: WatchConfig) -> R
     if least == math.inf:
         missing = "are no two blocks with a gold reward" if signal == "gold" else "is no second block"
         return Reading(signal=signal, state="unknown", reason=f"there {missing} yet")
-    if signal == "benign" and (said := _undecided(blocks, config, looks)):
-        return Reading(signal=signal, state="unknown", reason=said)
+    if signal == "benign" and (undecided := _undecided(blocks, config, looks)):
+        return Reading(signal=signal, state="unknown", reason=undecided)
     return Reading(signal=signal, state="quiet", p=least, reason=reason)
 
 

@@ -54,8 +54,8 @@ def benign_ids(trunk: Trunk, chat: Chat, benign: BenignSet) -> list[tuple[int, .
         if len(ids) + benign.max_new_tokens > trunk.context:
             raise InputError(
                 f"the harmless prompt {prompt[-1].content[:40]!r} takes {len(ids)} tokens, and with an answer of up to "
-                f"{benign.max_new_tokens} that is more than the model's context of {trunk.context}; leave it out of the "
-                "benign set, or lower guard.benign_tokens"
+                f"{benign.max_new_tokens} that is more than the model's context of {trunk.context}; leave it out of "
+                "the benign set, or lower guard.benign_tokens"
             )
     return found
 
@@ -66,9 +66,7 @@ def ask(
     """A round's prompts, answered with the adapter in use and judged. They depend on the seed, the round and the
     weights alone."""
     places = [(iteration * benign.each + number) % len(ids) for number in range(benign.each)]
-    decoding = Decoding(
-        temperature=1.0, max_new_tokens=benign.max_new_tokens, seed=seed_of("benign", seed, iteration)
-    )
+    decoding = Decoding(temperature=1.0, max_new_tokens=benign.max_new_tokens, seed=seed_of("benign", seed, iteration))
     said = []
     for number, answer in generate(trunk, [ids[place] for place in places], decoding, chat.end_id):
         said.append(benign.judge.judge(benign.prompts[places[number]], chat.text(answer.ids)).value)

@@ -24,6 +24,7 @@ from truing.engine.scalar import ScalarHead, load_head, new_head
 from truing.engine.trunk import Trunk
 
 FILE = "critic.safetensors"
+_FACTS = "truing"
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def open_critic(trunk: Trunk, adapter: AdapterConfig, seed: int, name: str, conf
 def _reward_head(trunk: Trunk, folder: Path) -> ScalarHead:
     if not (folder / scalar.FILE).is_file():
         raise InputError(
-            f"{folder}: there is neither {FILE} (which PPO leaves) nor {scalar.FILE} (of a reward model) for the critic "
-            "to begin with; leave out critic_from, and it begins by expecting 0"
+            f"{folder}: there is neither {FILE} (which PPO leaves) nor {scalar.FILE} (of a reward model) for the "
+            "critic to begin with; leave out critic_from, and it begins by expecting 0"
         )
     head = load_head(trunk, folder)
     for parameter in head.parameters().values():
@@ -88,7 +89,8 @@ def save_critic(trunk: Trunk, parameters: Mapping[str, Tensor], adapter: Adapter
     `adapter`."""
     tensors = {name: parameters[name].detach().cpu().contiguous() for name in sorted(parameters)}
     facts = {"base": trunk.name, "base_sha256": trunk.sha256, "scale": repr(_scale(adapter))}
-    save_file(tensors, folder / FILE, {"format": "pt", "truing": json.dumps(facts, sort_keys=True)})
+    # In one entry: safetensors writes several in no fixed order, and equal critics shall be equal files.
+    save_file(tensors, folder / FILE, {_FACTS: json.dumps(facts, sort_keys=True)})
 
 
 def load_critic(trunk: Trunk, critic: Critic, adapter: AdapterConfig, folder: Path) -> None:
@@ -97,7 +99,7 @@ def load_critic(trunk: Trunk, critic: Critic, adapter: AdapterConfig, folder: Pa
     path = folder / FILE
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get("truing", "{}"))
+            facts = json.loads((file.metadata() or {}).get(_FACTS, "{}"))
             saved = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: the critic cannot be read ({error}); leave out critic_from to begin anew") from None
@@ -119,14 +121,18 @@ def _misfit(
 ) -> str | None:
     """What is not as it should be, and what to do about it."""
     if facts.get("base_sha256") != trunk.sha256:
-        return f"it was trained on {facts.get('base', 'an unknown model')}, not on {trunk.name}; load it on its own base"
+        return (
+            f"it was trained on {facts.get('base', 'an unknown model')}, not on {trunk.name}; load it on its own base"
+        )
     own, mine = (len(tensors) > len(critic.head.parameters()) for tensors in (saved, wanted))
     if own != mine:
         return 'it has an adapter of its own; set critic = "adapter"' if own else 'it has none; set critic = "shared"'
     for name in sorted({*saved, *wanted}):
         shapes = [list(tensors[name].shape) if name in tensors else "nothing" for tensors in (saved, wanted)]
         if shapes[0] != shapes[1]:
-            return f"it holds {shapes[0]} for {name}, and {shapes[1]} is needed; use its adapter.method, rank and layers"
+            return (
+                f"it holds {shapes[0]} for {name}, and {shapes[1]} is needed; use its adapter.method, rank and layers"
+            )
     if own and facts.get("scale") != repr(_scale(adapter)):
         return f"its adapter is scaled by {facts.get('scale')}, this one by {_scale(adapter)}; use its adapter.alpha"
     return None

@@ -89,9 +89,7 @@ def train_ppo(
         explained = losses.explained_variance(gains.values, gains.returns)
         return Lesson(objective(batch, gains, config), gains.returns - gains.values, explained)
 
-    made = CriticConfig(
-        config.critic == "adapter", critic_from, config.critic_factor, {} if critic is None else critic
-    )
+    made = CriticConfig(config.critic == "adapter", critic_from, config.critic_factor, {} if critic is None else critic)
     what = f"ppo {VERSION}" if critic_from is None else f"ppo {VERSION}/{_hash(critic_from)}"
     run = Run(seed, name, start_from, checkpoint, gold, benign)
     yield from train_rounds(what, trunk, chat, prompts, reward, config, run, lesson, made)

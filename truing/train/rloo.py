@@ -58,9 +58,9 @@ def train_rloo(
 
     `start_from` is an adapter folder of the same shape: the starting point and the reference (None: the bare trunk).
     With `checkpoint`, a file, state is saved after every iteration, and a run that finds its own goes on from it to the
-    same weights. `gold` is a reward that scores the answers for the record only, `benign` a set of harmless prompts that
-    are asked for the record only (`train/benign.py`). Raises `InputError` before the first pass if something does not
-    fit, `RunError` where an iteration fails: the last checkpoint is then kept.
+    same weights. For the record only, `gold` is a reward that scores the answers, and `benign` a set of harmless
+    prompts that are asked (`train/benign.py`). Raises `InputError` before the first pass if something does not fit, `RunError`
+    where an iteration fails: the last checkpoint is then kept.
     """
 
     def lesson(policy: Policy, batch: Batch) -> Lesson:

@@ -137,7 +137,9 @@ def draw(
 
     Raises `RunError` where a score is missing or not finite, or all answers were cut.
     """
-    decoding = Decoding(temperature=1.0, max_new_tokens=config.max_new_tokens, seed=seed_of("rollouts", seed, iteration))
+    decoding = Decoding(
+        temperature=1.0, max_new_tokens=config.max_new_tokens, seed=seed_of("rollouts", seed, iteration)
+    )
     asked = [prompt for prompt in prompts for _ in range(config.samples)]
     made: list[Generated | None] = [None] * len(asked)
     for done, (number, one) in enumerate(

@@ -165,8 +165,8 @@ def _benign(name: str, config: GuardConfig, trained: Collection[Conversation]) -
     for prompt in prompts:
         if prompt in trained:
             raise InputError(
-                f"[{name}] guard.benign: {prompt[-1].content[:60]!r} is also trained on, so its answers would say little; "
-                "leave it out of one of the two"
+                f"[{name}] guard.benign: {prompt[-1].content[:60]!r} is also trained on, and its answers would say "
+                "little; leave it out of one of the two"
             )
     return benign_set(prompts, RefusalJudge(), config.benign_prompts, config.benign_tokens) if prompts else None
 
