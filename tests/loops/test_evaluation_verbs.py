@@ -86,6 +86,32 @@ def test_from_probes_to_a_page_every_artifact_says_what_it_stands_on(ledger: Led
     assert made["sft"].short in page
 
 
+def test_the_page_of_a_policy_gradient_run_shows_its_rounds_without_being_asked(
+    ledger: Ledger, tiny_folder: Path
+) -> None:
+    function = "def vowels(rows):\n    return [sum(one in 'aeiou' for one in answer.text) for _, answer in rows]\n"
+    Path("rewards.py").write_text(function, encoding="utf-8")
+    reward = {"function": "rewards.py:vowels"}
+    rollout = {"prompts": 2, "samples": 2, "max_new_tokens": 4, "may_all_be_cut": True}
+    rloo = {"verb": "rloo", "data": "ledger:data", "reward": reward, "gold": reward, "iterations": 4}
+    made = run(
+        ledger,
+        tiny_folder,
+        rloo={**rloo, "rollout": rollout, "adapter": {"rank": 2}, "guard": {"block": 2, "benign_tokens": 3}},
+        base=EVALUATE,
+        candidate={**EVALUATE, "adapter": "rloo"},
+        gate={"verb": "gate", "baseline": "base", "candidate": "candidate", "rule": [RULE]},
+        page={"verb": "report", "gate": "gate"},
+    )
+    page = (ledger.folder(made["page"]) / "report.html").read_text(encoding="utf-8")
+    assert "rloo: 4 rounds of drawing answers" in page
+    assert f"kept: the policy of round {made['rloo'].metrics['kept_step']:.0f}" in page
+    for panel in ("proxy reward", "gold reward", "KL (nats an answer)", "harmless prompts refused", "√KL"):
+        assert panel in page
+    assert "no limit is set" in page  # the KL's state is unknown, and says why
+    assert page.count("<svg") == 3  # before and after, the rounds, the rewards against √KL
+
+
 def test_a_full_training_is_measured_as_an_adapter_is(ledger: Ledger, tiny_folder: Path) -> None:
     training = {"batch_rows": 4, "adapter": {"method": "full", "upper_layers": 1}, "epochs": 1}
     steps = {

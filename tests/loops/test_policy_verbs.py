@@ -1,12 +1,15 @@
 """The verbs ppo, rloo and grpo on a tiny model on disk: adapter and curve, reuse, and what is refused beforehand."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
+from truing.cli.app import main
 from truing.cli.run import execute, prepare
 from truing.core.errors import InputError
 from truing.ledger.artifacts import Artifact
@@ -108,6 +111,98 @@ def test_rewards_and_their_roles_must_meet(tiny_folder: Path) -> None:
     ):
         with pytest.raises(InputError, match=why):
             run(tiny_folder, {"proxy": model, **steps})
+
+
+def steps_of(artifact: Artifact) -> list[PolicyStep]:
+    curve = Ledger.open(Path("ledger")).folder(artifact) / "steps.jsonl"
+    return [PolicyStep.model_validate_json(line) for line in curve.read_text().splitlines()]
+
+
+def weights(artifact: Artifact) -> bytes:
+    return (Ledger.open(Path("ledger")).folder(artifact) / "adapter_model.safetensors").read_bytes()
+
+
+def test_ppo_leaves_its_critic_beside_an_adapter_that_plain_peft_loads(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from peft import PeftModel
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    shared = {**FAST, "verb": "ppo", "critic": "shared"}
+    made = run(tiny_folder, {"ppo": {"verb": "ppo", **FAST}, "shared": shared, "rloo": {"verb": "rloo", **FAST}})
+    files = {name: {file.name for file in artifact.files} for name, artifact in made.items()}
+    assert files["ppo"] - files["rloo"] == files["shared"] - files["rloo"] == {"critic.safetensors"}
+    folder = Ledger.open(Path("ledger")).folder(made["ppo"])
+    assert {"head.weight", "head.bias"} < load_file(folder / "critic.safetensors").keys()
+    plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_folder), str(folder))
+    kept = load_file(folder / "adapter_model.safetensors")
+    loaded = dict(plain.named_parameters())
+    assert all(torch.equal(loaded[name.replace(".weight", ".default.weight")], kept[name]) for name in kept)
+    for words in (["show", "ppo"], ["trace", "ppo"], ["verify"]):
+        monkeypatch.setattr(sys, "argv", ["truing", "--ledger", "ledger", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+    assert "critic.safetensors" in capsys.readouterr().out
+
+
+def test_a_later_ppo_goes_on_with_the_critic_of_an_earlier_one_if_it_is_told_to(tiny_folder: Path) -> None:
+    steps = {
+        "first": {"verb": "ppo", **FAST},
+        "anew": {"verb": "ppo", **FAST, "start_from": "first"},
+        "on": {"verb": "ppo", **FAST, "start_from": "first", "critic_from": "start_from"},
+        "shared": {"verb": "ppo", **FAST, "start_from": "first", "critic_from": "start_from", "critic": "shared"},
+    }
+    made = run(tiny_folder, {name: steps[name] for name in ("first", "anew", "on")})
+    anew, on = steps_of(made["anew"])[0], steps_of(made["on"])[0]
+    assert anew.reward == on.reward
+    assert anew.value_loss != on.value_loss
+    with pytest.raises(InputError, match='it has an adapter of its own; set critic = "adapter"'):
+        run(tiny_folder, {name: steps[name] for name in ("first", "shared")})
+    sft = {"verb": "sft", "data": "data", "epochs": 1, "adapter": FAST["adapter"]}
+    with pytest.raises(InputError, match=r"neither critic\.safetensors"):
+        run(tiny_folder, {"sft": sft, "ppo": {**steps["on"], "start_from": "sft"}})
+    alone = {"verb": "ppo", **FAST, "critic_from": "start_from"}
+    with pytest.raises(InputError, match=r"\[ppo\] critic_from = .* needs that role"):
+        run(tiny_folder, {"ppo": alone}, "untouched")
+    assert not Path("untouched").exists()
+
+
+def test_harmless_prompts_are_asked_by_default_and_change_nothing_but_what_is_known(tiny_folder: Path) -> None:
+    quiet = {**FAST, "guard": {"benign": ""}}
+    few = {**FAST, "guard": {"benign_prompts": 3, "benign_tokens": 2}}
+    steps = {name: {"verb": "rloo", **one} for name, one in (("asked", FAST), ("quiet", quiet), ("few", few))}
+    made = run(tiny_folder, steps)
+    assert [step.benign_answers for step in steps_of(made["asked"])] == [8, 8]
+    assert [step.benign_answers for step in steps_of(made["few"])] == [3, 3]
+    assert {(step.benign_answers, step.benign_refused) for step in steps_of(made["quiet"])} == {(0, None)}
+    assert len({weights(made[name]) for name in steps}) == 1
+    assert "benign_files" in made["asked"].config
+    assert "benign_files" not in made["quiet"].config
+
+
+def test_another_file_of_harmless_prompts_is_another_step_and_a_wrong_one_is_named(tiny_folder: Path) -> None:
+    def step(file: str) -> dict[str, Any]:
+        return {"rloo": {"verb": "rloo", **FAST, "guard": {"benign": file}}}
+
+    def write(*rows: tuple[str, str]) -> None:
+        probes = [{"id": f"p{n}", "group": group, "topic": "t", "prompt": text} for n, (group, text) in enumerate(rows)]
+        Path("own.jsonl").write_text("".join(json.dumps(probe) + "\n" for probe in probes), encoding="utf-8")
+
+    write(("benign_twin", "Harmless?"), ("harmful", "Q1?"))
+    first = run(tiny_folder, step("own.jsonl"))["rloo"]
+    assert steps_of(first)[0].benign_answers == 8
+    write(("benign_twin", "Harmless!"), ("harmful", "Q1?"))
+    assert run(tiny_folder, step("own.jsonl"))["rloo"].id != first.id
+    with pytest.raises(InputError, match=r'\[rloo\] guard\.benign = "absent\.jsonl": there is no such file'):
+        run(tiny_folder, step("absent.jsonl"))
+    write(("harmful", "Q1?"))
+    with pytest.raises(InputError, match=r'guard\.benign = "own\.jsonl": there is no probe of the group benign_twin'):
+        run(tiny_folder, step("own.jsonl"))
+    write(("benign_twin", "Q1?"))
+    with pytest.raises(InputError, match=r"\[rloo\] guard\.benign: 'Q1\?' is also trained on"):
+        run(tiny_folder, step("own.jsonl"))
 
 
 def test_a_reward_that_is_not_there_is_said_before_anything_runs(tiny_folder: Path) -> None:

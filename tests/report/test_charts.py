@@ -9,8 +9,7 @@ import pytest
 
 from tests.evals.test_reward import pairs
 from tests.report.test_page import items, step
-from tests.train.test_guard import round_of
-from truing.core.watch import Iteration
+from truing.core.watch import Iteration, Reading
 from truing.evals.compare import MetricComparison, Side, compare
 from truing.evals.reward import report
 from truing.evals.run import METRICS
@@ -25,8 +24,6 @@ from truing.report.charts import (
 CURVES = {
     "sft": [step(number) for number in range(1, 9)],
     "pairs": [step(number, margin=0.5 * number, accuracy=0.5, rejected_logprob=-9.0) for number in range(1, 9)],
-    "policy": [round_of(number, 0.1 * number, None) for number in range(1, 9)],
-    "guarded": [round_of(number, 0.1 * number, 0.2) for number in range(1, 9)],
     "one step": [step(1)],
     "none": [],
 }
@@ -39,13 +36,30 @@ def results(**changes: Any) -> list[MetricComparison]:
 
 NOTHING = Side(mean=None, low=-math.inf, high=math.inf, unknown=9, cut=0)
 RUN = [
-    Iteration(step=n, proxy=n, gold=None if n % 2 else 5 * n - n * n, kl=n - 0.5, distinct=0.9, end=1, length=20)
+    Iteration(
+        step=n, proxy=n, gold=None if n % 2 else 5 * n - n * n, kl=n - 0.5, distinct=0.9, end=1, length=20,
+        benign=n / 10, unjudged=0.1,
+    )
     for n in range(8)
+]  # fmt: skip
+PLAIN = [point.model_copy(update={"gold": None, "benign": None, "unjudged": 0.0}) for point in RUN]
+QUIET = [
+    Reading(signal="kl", state="quiet", p=1.0, reason="low"),
+    Reading(signal="end", state="unknown", reason="one block"),
+]
+ALARMS = [
+    Reading(signal="gold", state="alarm", step=4, p=0.01, reason="fell"),
+    *QUIET,
+    Reading(signal="benign", state="alarm", step=6, p=0.01, reason="rose"),
 ]
 SVGS = {
-    "over-optimisation": over_optimisation(RUN),
-    "no run": over_optimisation([]),
-    "signals": watched_signals(RUN, alarms=[4]),
+    "over-optimisation": over_optimisation(RUN, "a", kept=6),
+    "proxy alone": over_optimisation(PLAIN, "a"),
+    "no run": over_optimisation([], "a"),
+    "signals": watched_signals(RUN, ALARMS, "a", 6),
+    "plain signals": watched_signals(PLAIN, QUIET, "a"),
+    "one round": watched_signals(RUN[:1]),
+    "no signals": watched_signals([]),
     **{f"curve of {name}": training_curve(steps, name) for name, steps in CURVES.items()},
     "comparison": before_after(results()),
     "no shares": before_after([result for result in results() if result.unit == "nats"]),
@@ -92,23 +106,57 @@ def test_a_curve_has_a_point_a_step_and_a_gap_where_a_value_is_unknown() -> None
     assert drawn(partly) == [(1, 8), (2, 7), (2, 7)]
 
 
-def test_a_guarded_run_shows_its_gold_reward_as_well() -> None:
-    panels = {name: SVGS[f"curve of {name}"].count("stroke: var(--second)") for name in ("policy", "guarded")}
-    assert panels == {"policy": 3, "guarded": 4}
-
-
 def test_the_same_numbers_draw_the_same_bytes() -> None:
     assert training_curve(CURVES["sft"], "x") == training_curve(CURVES["sft"], "x")
 
 
+def panels(svg: str) -> list[str]:
+    """The titles of a chart's panels: the texts that are no numbers and no axis' names."""
+    texts = [text.text or "" for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    return [text for text in texts if not re.fullmatch(r"[\d.−]+|round( \d+)?|step|alarm|√KL.*", text)]
+
+
+def points(svg: str) -> int:
+    """How many filled markers are drawn."""
+    return svg.count('style="fill: var(--second); stroke')
+
+
+def diamonds(svg: str) -> int:
+    return len(re.findall(r'<use [^>]*style="fill-opacity: 0; stroke: var\(--ink\)', svg))
+
+
+def test_every_signal_that_was_measured_has_a_panel_and_no_other() -> None:
+    always = ["proxy reward", "KL (nats an answer)", "length (tokens)", "distinct-2", "answers that end"]
+    assert panels(SVGS["plain signals"]) == always
+    both = [always[0], "gold reward", *always[1:], "harmless prompts refused"]
+    assert panels(SVGS["signals"]) == both
+    assert panels(SVGS["over-optimisation"]) == ["proxy reward", "gold reward"]
+    assert panels(SVGS["proxy alone"]) == ["proxy reward"]
+
+
 def test_gold_has_a_point_only_where_it_was_measured_and_a_negative_estimate_of_kl_is_at_0() -> None:
-    marks = {
-        name: SVGS["over-optimisation"].count(f'style="fill: var(--{name}); stroke') for name in ("first", "second")
-    }
-    assert marks["first"] - marks["second"] == 4
-    assert over_optimisation([RUN[0]]) == over_optimisation([RUN[0].model_copy(update={"kl": 0.0})])
+    assert points(SVGS["proxy alone"]) == len(RUN)
+    assert points(SVGS["over-optimisation"]) == len(RUN) + len(RUN) // 2
+    zero = [RUN[0].model_copy(update={"kl": 0.0})]
+    assert over_optimisation([RUN[0]], "a") == over_optimisation(zero, "a")
 
 
-def test_an_alarm_is_a_line_in_every_panel() -> None:
-    assert SVGS["signals"].count("stroke: var(--first)") == 4
-    assert watched_signals(RUN).count("stroke: var(--first)") == 0
+def test_an_alarm_is_a_line_in_its_signal_s_panel_and_the_kept_round_a_diamond_wherever_it_was_measured() -> None:
+    assert SVGS["signals"].count("stroke: var(--first)") == 2
+    assert len(re.findall(r">alarm</text>", SVGS["signals"])) == 2
+    assert diamonds(SVGS["signals"]) == 7
+    assert diamonds(watched_signals(RUN, kept=5)) == 6  # gold was not measured in round 5
+    assert diamonds(SVGS["over-optimisation"]) == 2
+    assert SVGS["plain signals"].count("stroke: var(--first)") == diamonds(SVGS["plain signals"]) == 0
+
+
+def test_who_does_not_see_a_run_s_charts_is_told_how_each_signal_went() -> None:
+    label = ElementTree.fromstring(SVGS["signals"]).get("aria-label")
+    assert label is not None
+    assert "The rounds of a. proxy reward from 0 to 7 (least 0, most 7); gold reward from 0 to -6" in label
+    assert label.endswith("alarm: gold at round 4; alarm: benign at round 6; kept: the policy of round 6")
+    far = ElementTree.fromstring(SVGS["over-optimisation"]).get("aria-label")
+    assert far == (
+        "Rewards of a against the square root of KL. proxy from 0 to 7 (least 0, most 7); "
+        "gold from 0 to -6 (least -6, most 6)"
+    )

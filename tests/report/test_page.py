@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from truing.core.records import ItemResult
+from truing.core.watch import Iteration, Reading
 from truing.data.overlap import Nearest, Overlap
 from truing.data.statistics import DataStatistics
 from truing.evals.compare import compare
@@ -17,7 +18,7 @@ from truing.evals.run import METRICS
 from truing.judges.refusal import MEASURED
 from truing.ledger.artifacts import Artifact
 from truing.ledger.lineage import Trace
-from truing.report.page import Contents, pick_examples, render, shorten
+from truing.report.page import Contents, PolicyRun, pick_examples, render, shorten
 from truing.train.records import TrainStep
 
 EVIL = '<script>alert("&")</script> {{ page.title }} </p></main>'
@@ -117,6 +118,18 @@ def contents(**changes: Any) -> Contents:
     return Contents(**{**values, **changes})
 
 
+def policy_run(**changes: Any) -> PolicyRun:
+    points = [
+        Iteration(step=n, proxy=n, gold=-n, kl=n, distinct=0.9, end=1, length=20, benign=0.1) for n in range(1, 5)
+    ]
+    readings = [
+        Reading(signal="gold", state="alarm", step=3, p=0.01, reason="gold went down"),
+        Reading(signal="kl", state="unknown", reason="no limit is set"),
+        Reading(signal="benign", state="quiet", p=1.0, reason="refused as before"),
+    ]
+    return PolicyRun(**{"name": "ppo", "points": points, "readings": readings, "kept": 1, **changes})
+
+
 @pytest.fixture(scope="module")
 def page() -> str:
     return render(contents())
@@ -152,13 +165,32 @@ def test_the_page_fetches_nothing_and_runs_nothing(page: str) -> None:
     assert re.findall(r"(?:https?:)?//[^\s]+", rest) == []
 
 
-@pytest.mark.parametrize("place", ["prompt", "answer", "title", "model", "step", "overlap"])
+def test_a_policy_gradient_run_is_shown_with_its_signals_what_they_say_and_what_was_kept() -> None:
+    parsed = Page(render(contents(runs=[policy_run()])))
+    assert parsed.tags.count("svg") == 5
+    assert parsed.tags.count("figcaption") == 2
+    assert "ppo: 4 rounds of drawing answers" in parsed.words
+    assert "kept: the policy of round 1, the best by the gold reward" in parsed.words
+    for row in (
+        "gold alarm from round 3 gold went down p 0.01",
+        "kl unknown no limit is set",
+        "benign quiet refused as before p 1",
+    ):
+        assert row in parsed.words
+    last = Page(render(contents(runs=[policy_run(kept=None)]))).words
+    assert "the last policy was kept" in last
+    assert "diamond" not in last
+
+
+@pytest.mark.parametrize("place", ["prompt", "answer", "title", "model", "step", "run", "overlap"])
 def test_words_of_a_model_or_a_user_are_shown_and_do_nothing(place: str) -> None:
     if place in ("prompt", "answer"):
         sides = [items(refuses=value, **{place: EVIL}) for value in (0.0, 1.0)]
         changed = contents(examples=pick_examples(*sides, ("honesty",), 1))
     elif place == "step":
         changed = contents(curves=[(EVIL, [step(1), step(2)])])
+    elif place == "run":
+        changed = contents(runs=[policy_run(name=EVIL)])
     elif place == "overlap":
         nearest = Nearest(probe=EVIL, training=EVIL, similarity=0.5)
         overlap = contents().overlap

@@ -1,8 +1,7 @@
-"""A policy-gradient run is drawn by what its answers earned, and told in a line by the same numbers."""
+"""A policy-gradient run's kept curve is read as what it is, and told in a line."""
 
 from truing.cli.progress import _note
 from truing.loops.verbs.reporting import _step_of
-from truing.report.charts import training_curve
 from truing.train.records import PolicyStep, TrainStep
 
 STEP = PolicyStep(
@@ -33,13 +32,6 @@ STEP = PolicyStep(
     rollout_seconds=None,
     training_seconds=None,
 )
-
-
-def test_the_curve_shows_reward_divergence_and_length() -> None:
-    drawn = training_curve([STEP, STEP.model_copy(update={"step": 3})], "ppo")
-    for title in ("reward", "KL (nats an answer)", "tokens an answer"):
-        assert title in drawn
-    assert ">loss<" not in drawn
 
 
 def test_a_line_of_a_kept_curve_is_read_as_what_it_is() -> None:

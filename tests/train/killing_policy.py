@@ -20,12 +20,16 @@ from tests.train.killing import Tracer, forked, points, result
 from tests.train.rlhf import REWARD, Chat, asked, trunk
 from truing.engine.adapters import AdapterConfig
 from truing.engine.trunk import Trunk
+from truing.judges.refusal import RefusalJudge
 from truing.loops.recipe import Step
 from truing.loops.verbs import training
+from truing.train.benign import benign_set
+from truing.train.critic import save_critic
 from truing.train.ppo import PPOConfig, train_ppo
 from truing.train.rloo import RLOOConfig, train_rloo
 
 TRACED = ("train/ppo.py", "train/rloo.py", "train/iteration.py", "train/policy.py", "train/rollouts.py")
+TRACED += ("train/rounds.py", "train/benign.py", "train/critic.py")
 TRACED += ("train/checkpoint.py", "train/optimise.py", "loops/verbs/training.py")
 SETTINGS: dict[str, Any] = {
     "iterations": 2,
@@ -52,6 +56,7 @@ def train(on: Trunk, trainer: str, folder: Path) -> None:
     step = Step(trainer, "key", 3, {}, folder / "out", context)
     function, config = TRAINERS[trainer]
     prompts = [asked("1 2"), asked("1 4")]
+    critic: dict[str, torch.nn.Parameter] = {}
     records = function(
         on,
         Chat(),
@@ -61,9 +66,13 @@ def train(on: Trunk, trainer: str, folder: Path) -> None:
         seed=3,
         name=training.POLICY,
         checkpoint=folder / "work/checkpoint.safetensors",
+        benign=benign_set([asked("4 1"), asked("4 2"), asked("5 1")], RefusalJudge(), 2, 3),
+        **({"critic": critic} if trainer == "ppo" else {}),
     )
     for _ in training._train(step, records, 0):
         pass
+    if critic:
+        save_critic(on, critic, config.adapter, step.folder)
 
 
 def main(folder: Path, stride: int) -> None:

@@ -90,6 +90,44 @@ def test_without_gold_the_last_weights_stay(tmp_path: Path) -> None:
     assert (passed, end.kept_step, end.alarms, held(on)) == (5, None, (), 5.0)
 
 
+def test_of_the_critic_the_same_time_is_kept(tmp_path: Path) -> None:
+    on, critic = fresh(), {"head.weight": torch.zeros(3)}
+    golds = [0.1, 0.2, 0.5, 0.4, 0.4]
+    config = GuardConfig(block=3, stop=False)
+
+    def passed(done: int, upto: int) -> None:
+        records = scripted(on, golds[:upto], tmp_path / "curve", done)
+        for record in guard(records, on, "policy", config, ROUNDS, tmp_path / "curve", tmp_path / "best", critic):
+            if isinstance(record, PolicyStep):
+                critic["head.weight"].fill_(10.0 * record.step)
+
+    passed(0, 3)
+    assert critic["head.weight"].tolist() == [20.0] * 3  # from before round 3, as the policy's
+    critic["head.weight"].fill_(30.0)
+    passed(3, 5)  # goes on after a stop: the best is read again
+    assert (critic["head.weight"].tolist(), held(on)) == ([20.0] * 3, 2.0)
+
+
+def test_a_round_s_refusals_reach_the_watch_of_a_run_that_goes_on(tmp_path: Path) -> None:
+    def refusing(number: int) -> PolicyStep:
+        share = 0.0 if number <= 3 else 0.75
+        return round_of(number, 0.0, None).model_copy(update={"benign_answers": 8, "benign_refused": share})
+
+    curve = tmp_path / "curve"
+    curve.write_text("".join(refusing(number).model_dump_json() + "\n" for number in range(1, 6)))
+
+    def goes_on() -> Generator[Record, None, None]:
+        yield TrainStart(
+            done=5, computed=("here",), microbatch_tokens=1, asked_tokens=1, needed_bytes=None, available_bytes=1
+        )
+        yield refusing(6)
+        raise AssertionError("the run should have been stopped")
+
+    *_, end = guard(goes_on(), fresh(), "policy", GUARD, ROUNDS, curve, tmp_path / "best")
+    assert isinstance(end, Guarded)
+    assert [(alarm.signal, alarm.step) for alarm in end.alarms] == [("benign", 4)]
+
+
 HACKED = [0.80, 0.82, 0.84, 0.90, 0.88, 0.86, 0.12, 0.10, 0.08, -1.0, -1.1, -1.2]
 
 

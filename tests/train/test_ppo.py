@@ -15,9 +15,10 @@ from truing.engine.adapters import AdapterConfig, adapter_parameters
 from truing.engine.trunk import Trunk
 from truing.losses.kl import k1
 from truing.train import ppo
+from truing.train.critic import CriticConfig
 from truing.train.iteration import Batch, Update, gradient, read
 from truing.train.optimise import OptimiserConfig
-from truing.train.policy import CriticConfig, KLConfig, Policy, open_policy
+from truing.train.policy import KLConfig, Policy, open_policy
 from truing.train.ppo import PPOConfig, gains_of, token_rewards, train_ppo
 from truing.train.rloo import RLOOConfig, advantages_of, objective, train_rloo
 from truing.train.rollouts import RolloutConfig, Rollouts

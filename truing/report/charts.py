@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from truing.core.calibration import Bin
-    from truing.core.watch import Iteration
+    from truing.core.watch import Iteration, Reading
     from truing.evals.compare import MetricComparison
     from truing.train.records import TrainStep
 
@@ -23,21 +24,9 @@ _VARIABLES = {_INK: "var(--ink)", _SOFT: "var(--soft)", _FIRST: "var(--first)", 
 
 
 def training_curve(steps: "Sequence[TrainStep]", title: str) -> str:
-    """Loss over steps, and for pairs their accuracy and margin beside it; for answers that the model drew itself, what
-    they earned, how far it went from the reference, and how long they are."""
-    from truing.train.records import PolicyStep
-
+    """Loss over steps, and for pairs their accuracy and margin beside it."""
     panels = [("loss", [step.loss for step in steps])]
-    drawn = [step for step in steps if isinstance(step, PolicyStep)]
-    if drawn:
-        panels = [
-            ("reward", [step.reward for step in drawn]),
-            ("KL (nats an answer)", [step.kl_k1 for step in drawn]),
-            ("tokens an answer", [step.mean_length for step in drawn]),
-        ]
-        if any(step.gold is not None for step in drawn):
-            panels.insert(1, ("gold reward", [_known(step.gold) for step in drawn]))
-    elif any(step.margin is not None for step in steps):
+    if any(step.margin is not None for step in steps):
         panels.append(("accuracy", [_known(step.accuracy) for step in steps]))
         panels.append(("margin (nats)", [_known(step.margin) for step in steps]))
     else:
@@ -72,34 +61,93 @@ def before_after(results: "Sequence[MetricComparison]") -> str:
     return _svg(figure, "Before and after, with 95% intervals")
 
 
-def over_optimisation(points: "Sequence[Iteration]") -> str:
-    """Proxy and gold reward against √KL: where gold turns while proxy climbs, the policy hacks its reward (Gao et al.
-    2022, arXiv 2210.10760). Points are drawn in the run's order; a gold reward that was not measured is left out."""
-    figure, (axis,) = _figure(1, height=2.8)
-    gold = [point for point in points if point.gold is not None]
-    for name, drawn, colour in (("proxy", points, _FIRST), ("gold", gold, _SECOND)):
+# Of a policy-gradient run: a panel's title, the value of a round that it shows, and whether that is a share.
+_PANELS = (
+    ("proxy reward", "proxy", False),
+    ("gold reward", "gold", False),
+    ("KL (nats an answer)", "kl", False),
+    ("length (tokens)", "length", False),
+    ("distinct-2", "distinct", True),
+    ("answers that end", "end", True),
+    ("harmless prompts refused", "benign", True),
+)
+
+
+def watched_signals(
+    points: "Sequence[Iteration]", readings: "Sequence[Reading]" = (), title: str = "a run", kept: int | None = None
+) -> str:
+    """Both rewards and every watched signal over a run's rounds, each in a panel; what was not measured has none.
+    A vertical line: the round from which one of `readings` is in alarm. An open diamond: the round `kept`. Grey above
+    the refused: answers that could not be judged."""
+    alarms: dict[str, int] = {one.signal: one.step for one in readings if one.step is not None}
+    panels = [panel for panel in _PANELS if not points or any(getattr(point, panel[1]) is not None for point in points)]
+    figure, axes = _figure(len(panels), height=1.9, columns=4)
+    rounds = [point.step for point in points]
+    for axis, (name, value, share) in zip(axes, panels, strict=True):
+        axis.plot(rounds, [_known(getattr(point, value)) for point in points], color=_SECOND, linewidth=1.4)
+        if value == "benign":
+            edges = [[_known(one) for one in (point.benign, point.perhaps)] for point in points]
+            axis.fill_between(rounds, [low for low, _ in edges], [high for _, high in edges], color=_SOFT, linewidth=0)
+        if share:
+            axis.set_ylim(-0.04, 1.04)
+        for point in points:
+            if point.step == kept:
+                _diamond(axis, kept, getattr(point, value))
+        if (step := alarms.get(value)) is not None:
+            _alarm(axis, step, late=step > (rounds[0] + rounds[-1]) / 2)
+        axis.set_title(name, fontsize=9, color=_INK, loc="left")
+        axis.set_xlabel("round", fontsize=8)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    told = [f"{name} {_from_to(points, value)}" for name, value, _ in panels] if points else ["nothing yet"]
+    marked = [f"alarm: {signal} at round {at}" for signal, at in alarms.items()]
+    marked += [] if kept is None else [f"kept: the policy of round {kept}"]
+    return _svg(figure, f"The rounds of {title}. " + "; ".join([*told, *marked]))
+
+
+def over_optimisation(points: "Sequence[Iteration]", title: str = "a run", kept: int | None = None) -> str:
+    """Proxy and gold reward against √KL, a panel each, since their units may differ: where gold turns while proxy
+    climbs, the policy hacks its reward (Gao et al. 2022, arXiv 2210.10760). Points are drawn in the run's order; a
+    gold reward that was not measured is left out."""
+    measured = {"proxy": list(points), "gold": [point for point in points if point.gold is not None]}
+    shown = {name: drawn for name, drawn in measured.items() if drawn or name == "proxy"}
+    figure, axes = _figure(len(shown), height=2.6)
+    for axis, (name, drawn) in zip(axes, shown.items(), strict=True):
         distances = [math.sqrt(max(0.0, point.kl)) for point in drawn]  # an estimate of KL may fall below 0
         values = [_known(getattr(point, name)) for point in drawn]
-        axis.plot(distances, values, color=colour, linewidth=1.2, marker="o", markersize=3)
+        axis.plot(distances, values, color=_SECOND, linewidth=0.9, marker="o", markersize=3)
+        for point, distance, value in zip(drawn, distances, values, strict=True):
+            if point.step == kept:
+                _diamond(axis, distance, value)
         if drawn:
-            axis.annotate(name, (distances[-1], values[-1]), xytext=(5, 0), textcoords="offset points", color=colour)
-    axis.set_xlabel("√KL (√nats an answer)", fontsize=8)
-    axis.set_title("reward", fontsize=9, color=_INK, loc="left")
-    return _svg(figure, "Proxy and gold reward against the distance from the reference")
+            last = f"round {drawn[-1].step}"
+            axis.annotate(
+                last, (distances[-1], values[-1]), xytext=(4, 4), textcoords="offset points", fontsize=7, color=_INK
+            )
+        axis.set_xlabel("√KL (√nats an answer)", fontsize=8)
+        axis.set_title(f"{name} reward", fontsize=9, color=_INK, loc="left")
+    told = "; ".join(f"{name} {_from_to(drawn, name)}" for name, drawn in shown.items() if drawn)
+    return _svg(figure, f"Rewards of {title} against the square root of KL. {told}")
 
 
-def watched_signals(points: "Sequence[Iteration]", alarms: Sequence[int] = ()) -> str:
-    """KL, distinct-n, the share of answers that end, and their length over a run's steps; `alarms` are steps at which a
-    vertical line is drawn."""
-    panels = {"KL (nats)": "kl", "distinct-n": "distinct", "answers that end": "end", "length (tokens)": "length"}
-    figure, axes = _figure(len(panels), height=2.3)
-    for axis, (title, name) in zip(axes, panels.items(), strict=True):
-        axis.plot([point.step for point in points], [getattr(point, name) for point in points], color=_SECOND)
-        for step in alarms:
-            axis.axvline(step, color=_FIRST, linewidth=1)
-        axis.set_title(title, fontsize=9, color=_INK, loc="left")
-        axis.set_xlabel("step", fontsize=8)
-    return _svg(figure, "Signals of a run, step by step")
+def _diamond(axis: "Axes", x: float, y: float | None) -> None:
+    if y is not None:
+        axis.plot([x], [y], marker="D", markersize=6, fillstyle="none", color=_INK, linestyle="none")
+
+
+def _alarm(axis: "Axes", step: float, late: bool) -> None:
+    """A vertical line with its name at its upper end, on the side where there is more room."""
+    axis.axvline(step, color=_FIRST, linewidth=1.4)
+    place, side = ((-3, -1), "right") if late else ((3, -1), "left")
+    axis.annotate(
+        "alarm", (step, 1), xycoords=("data", "axes fraction"), xytext=place, textcoords="offset points", fontsize=7,
+        ha=side, va="top", color=_INK,
+    )  # fmt: skip
+
+
+def _from_to(points: "Sequence[Iteration]", name: str) -> str:
+    """A signal's first, least, most and last value, for those who do not see the line."""
+    values = [value for point in points if (value := getattr(point, name)) is not None]
+    return f"from {values[0]:.3g} to {values[-1]:.3g} (least {min(values):.3g}, most {max(values):.3g})"
 
 
 def reliability_chart(bins: "Sequence[Bin]") -> str:
@@ -117,11 +165,14 @@ def reliability_chart(bins: "Sequence[Bin]") -> str:
     return _svg(figure, "Reliability: stated confidence and the share that was right")
 
 
-def _figure(panels: int, height: float):  # type: ignore[no-untyped-def]
+def _figure(panels: int, height: float, columns: int = 0):  # type: ignore[no-untyped-def]
+    """Panels in rows of `columns` (0: all in one), each row `height` inches high."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, height), layout="constrained")
-    axes = [figure.add_subplot(1, panels, number + 1) for number in range(panels)]
+    columns = columns or panels
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(9, height * rows), layout="constrained")
+    axes = [figure.add_subplot(rows, columns, number + 1) for number in range(panels)]
     for axis in axes:
         axis.patch.set_alpha(0)
         axis.tick_params(colors=_INK, labelsize=8)

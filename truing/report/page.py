@@ -7,13 +7,14 @@ from datetime import datetime
 from pathlib import Path
 
 from truing.core.records import ItemResult
+from truing.core.watch import Iteration, Reading
 from truing.data.overlap import Overlap
 from truing.data.statistics import DataStatistics
 from truing.evals.compare import MetricComparison
 from truing.evals.gate import GateReport
 from truing.judges.validate import JudgeAccuracy
 from truing.ledger.lineage import Trace
-from truing.report.charts import before_after, training_curve
+from truing.report.charts import before_after, over_optimisation, training_curve, watched_signals
 from truing.train.records import TrainStep
 
 _CUT_AT = 220
@@ -34,8 +35,19 @@ class Example:
 
 
 @dataclass(frozen=True)
+class PolicyRun:
+    """A policy-gradient run: its rounds, every watched signal's state after them, and the round whose policy was kept
+    (None: the last weights were)."""
+
+    name: str
+    points: Sequence[Iteration]
+    readings: Sequence[Reading]
+    kept: int | None
+
+
+@dataclass(frozen=True)
 class Contents:
-    """Everything that a page shows."""
+    """Everything that a page shows. `curves` are of training on given answers, `runs` of training on drawn ones."""
 
     title: str
     model: str
@@ -49,6 +61,7 @@ class Contents:
     overlap: Overlap | None
     judges: Sequence[tuple[str, JudgeAccuracy]]
     lineage: Trace
+    runs: Sequence[PolicyRun] = ()
 
 
 def render(contents: Contents) -> str:
@@ -62,8 +75,15 @@ def render(contents: Contents) -> str:
     charts = {
         "comparison": before_after(contents.results),
         "curves": [(name, len(steps), training_curve(steps, name)) for name, steps in contents.curves],
+        "runs": [(run, *_charts(run)) for run in contents.runs],
     }
     return environment.get_template("page.html").render(page=contents, charts=charts)
+
+
+def _charts(run: PolicyRun) -> tuple[str, str]:
+    """A run's signals by round, and its rewards against the distance from the reference."""
+    signals = watched_signals(run.points, run.readings, run.name, run.kept)
+    return signals, over_optimisation(run.points, run.name, run.kept)
 
 
 def pick_examples(

@@ -23,12 +23,13 @@ from truing.engine.trunk import Trunk
 from truing.losses.kl import k1, kl_loss
 from truing.losses.policy_gradient import answer_logprobs, grpo_advantages
 from truing.losses.ppo import clipped_policy_loss, outside_clip
+from truing.train.benign import BenignSet
 from truing.train.iteration import Batch, Objective, Part
 from truing.train.policy import Policy, PolicyConfig
 from truing.train.records import PolicyStep, TrainStart
 from truing.train.rounds import Lesson, Run, train_rounds
 
-VERSION = 1
+VERSION = 2
 
 
 class GRPOConfig(PolicyConfig):
@@ -59,6 +60,7 @@ def train_grpo(
     start_from: Path | None = None,
     checkpoint: Path | None = None,
     gold: Reward | None = None,
+    benign: BenignSet | None = None,
 ) -> Generator[Progress | TrainStart | PolicyStep, None, None]:
     """Train a new adapter `name` on the trunk; arguments, resuming and errors as in `train_rloo`."""
 
@@ -66,7 +68,7 @@ def train_grpo(
         advantages = advantages_of(batch, policy.beta, config)
         return Lesson(objective(batch, advantages, policy.beta, config), advantages)
 
-    run = Run(seed, name, start_from, checkpoint, gold)
+    run = Run(seed, name, start_from, checkpoint, gold, benign)
     yield from train_rounds("grpo", trunk, chat, prompts, reward, config, run, lesson)
 
 

@@ -1,12 +1,13 @@
 """A guard over a policy-gradient run: which round's policy is kept, and when a run is stopped for hacking its reward.
 
 A second reward, the *gold* one, that training does not see (another seed, other comparisons, a judge) scores the same
-answers. What a round measures is the policy that drew its answers, before the round's updates; so the weights from
-before the best round by gold are kept, not the last ones. What "hacking" is, and how sure one must be: `core/watch.py`.
+answers, and harmless prompts are asked beside them (`benign.py`). What a round measures is the policy that drew its
+answers, before the round's updates; so the weights from before the best round by gold are kept, not the last ones, and
+of the same time the critic's. What "hacking" is, and how sure one must be: `core/watch.py`.
 """
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +22,20 @@ from truing.core.watch import Bands, Iteration, Reading, WatchConfig, watch
 from truing.engine.adapters import adapter_parameters
 from truing.engine.trunk import Trunk
 from truing.ledger.disk import sync_file, sync_folder
+from truing.starter import STARTER
 from truing.train.records import PolicyStep, TrainStart
 
 
 class GuardConfig(Bands):
     """The bands of `core/watch.py`. `stop`: end the run at the first alarm; otherwise alarms are only told. A run of
-    fewer than two blocks is not watched."""
+    fewer than two blocks is not watched. `benign` says where harmless prompts come from: a file of probes, `starter`
+    (those that come with truing), or "" for none; `benign_prompts` of them are asked in a round, for answers of at most
+    `benign_tokens`."""
 
     stop: bool = Field(default=True)
+    benign: str = STARTER
+    benign_prompts: int = Field(default=8, ge=1)
+    benign_tokens: int = Field(default=24, ge=1)
 
 
 class Guarded(Record):
@@ -42,7 +49,7 @@ class Guarded(Record):
 
 @dataclass(frozen=True)
 class _Best:
-    """The adapter's weights that drew the answers of a round, and their mean gold reward."""
+    """The weights that drew the answers of a round (and the critic's at that time), and their mean gold reward."""
 
     step: int
     gold: float
@@ -57,13 +64,18 @@ def guard(
     iterations: int,
     curve: Path,
     best: Path,
+    critic: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Record]:
     """Pass a trainer's records on, and end with `Guarded`; the adapter `name` then holds what is kept.
 
     `curve` is where the caller keeps the steps, a JSON line each: a resumed run reads there what it showed before.
-    `best` is the guard's own file.
+    `best` is the guard's own file. `critic` are the critic's parameters, where the run has one (`train_ppo`).
     """
-    watched = WatchConfig(iterations=max(2, iterations), **config.model_dump(exclude={"stop"}))
+
+    def parameters() -> dict[str, Tensor]:
+        own = {f"critic/{key}": value for key, value in (critic or {}).items()}
+        return {**adapter_parameters(trunk, name), **own}
+
     points: list[Iteration] = []
     kept = _read(best)
     before: dict[str, Tensor] | None = None
@@ -72,7 +84,7 @@ def guard(
         if isinstance(record, TrainStart):
             points = _shown_before(curve, record.done)
         elif isinstance(record, Progress) and record.stage == "rollouts" and before is None:
-            before = {key: value.detach().clone() for key, value in adapter_parameters(trunk, name).items()}
+            before = {key: value.detach().clone() for key, value in parameters().items()}
         elif isinstance(record, PolicyStep):
             points.append(iteration_of(record))
             if record.gold is not None and before is not None and (kept is None or record.gold > kept.gold):
@@ -81,21 +93,28 @@ def guard(
             before = None
         yield record
         if isinstance(record, PolicyStep):
-            alarms = tuple(reading for reading in watch(points, watched) if reading.state == "alarm")
+            alarms = tuple(reading for reading in readings(points, config, iterations) if reading.state == "alarm")
             if alarms and config.stop:
                 records.close()
                 break
     if kept is not None:
         with torch.no_grad():
-            for key, parameter in adapter_parameters(trunk, name).items():
+            for key, parameter in parameters().items():
                 parameter.copy_(kept.weights[key])
     yield Guarded(
         kept_step=None if kept is None else kept.step, kept_gold=None if kept is None else kept.gold, alarms=alarms
     )
 
 
+def readings(points: Sequence[Iteration], config: GuardConfig, iterations: int) -> list[Reading]:
+    """Every signal's state after these rounds of a run of `iterations`."""
+    bands = config.model_dump(include=set(Bands.model_fields))
+    return watch(points, WatchConfig(iterations=max(2, iterations), **bands))
+
+
 def iteration_of(step: PolicyStep) -> Iteration:
     """What the watch looks at of a round."""
+    asked, known = step.benign_answers, step.benign_answers - step.benign_unknown
     return Iteration(
         step=step.step,
         proxy=step.reward,
@@ -104,6 +123,8 @@ def iteration_of(step: PolicyStep) -> Iteration:
         distinct=step.distinct_2,
         end=step.eos_rate,
         length=step.mean_length,
+        benign=(step.benign_refused or 0.0) * known / asked if asked else None,
+        unjudged=step.benign_unknown / asked if asked else 0.0,
     )
 
 

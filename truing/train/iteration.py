@@ -24,6 +24,7 @@ from truing.engine.chat import Chat
 from truing.engine.score import TOKENS_AT_ONCE, ScoredRows, batches, scored_rows
 from truing.engine.tree import TokenSequence
 from truing.losses.kl import k1, k3
+from truing.train.benign import Refusals
 from truing.train.optimise import rate_at, take_step
 from truing.train.policy import Policy, PolicyConfig
 from truing.train.records import PolicyStep
@@ -199,6 +200,7 @@ def record(
     prompts: int,
     seconds: tuple[float, float],
     explained_variance: float | None = None,
+    refusals: Refusals | None = None,
 ) -> PolicyStep:
     """What an iteration did. `seconds`: of collecting, and of the rest."""
     rollouts = batch.rollouts
@@ -232,6 +234,9 @@ def record(
         advantage_std=advantages.std(correction=0).item(),
         explained_variance=explained_variance,
         value_loss=update.value_loss,
+        benign_answers=0 if refusals is None else refusals.answers,
+        benign_refused=None if refusals is None else refusals.refused,
+        benign_unknown=0 if refusals is None else refusals.unknown,
         rollout_seconds=seconds[0],
         training_seconds=seconds[1],
     )

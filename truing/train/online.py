@@ -20,13 +20,14 @@ from truing.engine.trunk import Trunk
 from truing.losses.dpo import dpo_loss
 from truing.losses.policy_gradient import answer_logprobs
 from truing.losses.ppo import outside_clip
+from truing.train.benign import BenignSet
 from truing.train.iteration import Batch, Objective, Part
 from truing.train.policy import KLConfig, Policy, PolicyConfig
 from truing.train.records import PolicyStep, TrainStart
 from truing.train.rollouts import RolloutConfig
 from truing.train.rounds import Lesson, Run, train_rounds
 
-VERSION = 1
+VERSION = 2
 
 
 class OnlineDPOConfig(PolicyConfig):
@@ -55,6 +56,7 @@ def train_online_dpo(
     start_from: Path | None = None,
     checkpoint: Path | None = None,
     gold: Reward | None = None,
+    benign: BenignSet | None = None,
 ) -> Generator[Progress | TrainStart | PolicyStep, None, None]:
     """Train a new adapter `name` on the trunk; arguments, resuming and errors as in `train_rloo`."""
 
@@ -62,7 +64,7 @@ def train_online_dpo(
         better = preferred(batch)
         return Lesson(objective(batch, better, policy.beta, config.clip), better)
 
-    run = Run(seed, name, start_from, checkpoint, gold)
+    run = Run(seed, name, start_from, checkpoint, gold, benign)
     yield from train_rounds("online", trunk, chat, prompts, reward, config, run, lesson)
 
 

@@ -25,11 +25,11 @@ from truing.engine.adapters import (
     load_adapter,
     remove_adapter,
 )
-from truing.engine.scalar import ScalarHead, load_head, new_head
 from truing.engine.tree import TokenSequence, build_forest
 from truing.engine.trunk import Trunk
 from truing.losses.kl import adapted
 from truing.train.checkpoint import Checkpoints
+from truing.train.critic import Critic, CriticConfig, critic_parameters, open_critic
 from truing.train.fit import begin, load_of
 from truing.train.optimise import OptimiserConfig, optimiser
 from truing.train.records import TrainStart
@@ -61,24 +61,6 @@ class PolicyConfig(Config):
     kl: KLConfig = KLConfig()
     adapter: AdapterConfig = AdapterConfig()
     optimiser: OptimiserConfig = OptimiserConfig(learning_rate=2e-4)
-
-
-@dataclass(frozen=True)
-class Critic:
-    """A head and the adapter whose states it reads (None: the policy's)."""
-
-    head: ScalarHead
-    adapter: str | None
-
-
-@dataclass(frozen=True)
-class CriticConfig:
-    """How to make a critic: on an adapter of its own or not, from a saved one or afresh, with how many times the
-    policy's rate."""
-
-    own_adapter: bool
-    start_from: Path | None
-    factor: float
 
 
 @dataclass(frozen=True)
@@ -126,7 +108,7 @@ def open_policy(
         if config.adapter.method == "full" and adapter_files(start_from)[0].name.startswith("adapter_model"):
             raise InputError(f"{start_from}: this adapter was trained by another method; use the same adapter.method")
         first = load_adapter(trunk, start_from, f"{name}_reference")
-    value = None if critic is None else _open_critic(trunk, config.adapter, seed, name, critic)
+    value = None if critic is None else open_critic(trunk, config.adapter, seed, f"{name}_value", critic)
     first = min(first, add_adapter(trunk, name, config.adapter, seed))  # the last one is the one in use
     if start_from is not None:
         copy_weights(start_from, trunk, name)
@@ -134,28 +116,14 @@ def open_policy(
     adamw = optimiser(mine, config.optimiser)
     learned = dict(mine)
     if value is not None and critic is not None:
-        theirs = dict(adapter_parameters(trunk, value.adapter)) if value.adapter else {}
-        theirs |= value.head.parameters()
-        adamw.add_param_group({"params": list(theirs.values()), "factor": critic.factor})
-        learned |= theirs
+        critic.live.update(critic_parameters(trunk, value))
+        adamw.add_param_group({"params": list(critic.live.values()), "factor": critic.factor})
+        learned |= {f"critic/{key}": parameter for key, parameter in critic.live.items()}
     coefficient = Parameter(torch.tensor(config.kl.coefficient, dtype=torch.float64), requires_grad=False)
     run = identity(what, trunk, sequences, range(len(sequences)), config, seed, start_from)
     kept = Checkpoints(checkpoint, run, {**learned, "kl_coefficient": coefficient}, adamw, config.checkpoint_every)
     reference = None if start_from is None else f"{name}_reference"
     return Policy(trunk, name, reference, first, value, adamw, coefficient, kept)
-
-
-def _open_critic(trunk: Trunk, adapter: AdapterConfig, seed: int, name: str, config: CriticConfig) -> Critic:
-    head = new_head(trunk, seed) if config.start_from is None else load_head(trunk, config.start_from)
-    for parameter in head.parameters().values():
-        parameter.requires_grad_(True)  # a head that was read is at rest
-    if not config.own_adapter:
-        return Critic(head, None)
-    own = f"{name}_value"
-    add_adapter(trunk, own, adapter, seed)
-    if config.start_from is not None:
-        copy_weights(config.start_from, trunk, own)
-    return Critic(head, own)
 
 
 def close_policy(trunk: Trunk, name: str) -> None:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
+from torch.nn import Parameter
 
 from truing.core.digest import digest_file
 from truing.core.protocols import Reward
@@ -25,13 +26,15 @@ from truing.engine.chat import Chat
 from truing.engine.trunk import Trunk
 from truing.losses import ppo as losses
 from truing.losses.kl import k1, k3
+from truing.train.benign import BenignSet
+from truing.train.critic import FILE, CriticConfig
 from truing.train.iteration import Batch, Objective, Part, values
-from truing.train.policy import CriticConfig, Policy, PolicyConfig
+from truing.train.policy import Policy, PolicyConfig
 from truing.train.records import PolicyStep, TrainStart
 from truing.train.rollouts import Rollouts
 from truing.train.rounds import Lesson, Run, train_rounds
 
-VERSION = 1
+VERSION = 2
 
 
 class PPOConfig(PolicyConfig):
@@ -71,21 +74,25 @@ def train_ppo(
     name: str = "policy",
     start_from: Path | None = None,
     critic_from: Path | None = None,
+    critic: dict[str, Parameter] | None = None,
     checkpoint: Path | None = None,
     gold: Reward | None = None,
+    benign: BenignSet | None = None,
 ) -> Generator[Progress | TrainStart | PolicyStep, None, None]:
     """Train a new adapter `name` on the trunk; arguments, resuming and errors as in `train_rloo`. The critic begins
-    with an expectation of 0, or with the adapter and head in the folder `critic_from`."""
+    with an expectation of 0, or with what is kept in the folder `critic_from` (`train/critic.py`). `critic`, if given,
+    is filled with its live parameters by name; they are still there when the iterator has ended, to be kept by
+    `save_critic`."""
 
     def lesson(policy: Policy, batch: Batch) -> Lesson:
         gains = gains_of(batch, values(policy, batch), policy.beta, config)
         explained = losses.explained_variance(gains.values, gains.returns)
         return Lesson(objective(batch, gains, config), gains.returns - gains.values, explained)
 
-    critic = CriticConfig(config.critic == "adapter", critic_from, config.critic_factor)
-    what = "ppo" if critic_from is None else f"ppo/{_hash(critic_from)}"
-    run = Run(seed, name, start_from, checkpoint, gold)
-    yield from train_rounds(what, trunk, chat, prompts, reward, config, run, lesson, critic)
+    made = CriticConfig(config.critic == "adapter", critic_from, config.critic_factor, {} if critic is None else critic)
+    what = f"ppo {VERSION}" if critic_from is None else f"ppo {VERSION}/{_hash(critic_from)}"
+    run = Run(seed, name, start_from, checkpoint, gold, benign)
+    yield from train_rounds(what, trunk, chat, prompts, reward, config, run, lesson, made)
 
 
 def token_rewards(rollouts: Rollouts, penalty: Tensor) -> Tensor:
@@ -127,5 +134,5 @@ def objective(batch: Batch, gains: Gains, config: PPOConfig) -> Objective:
 
 
 def _hash(folder: Path) -> str:
-    file = folder / scalar.FILE
-    return digest_file(file) if file.is_file() else ""
+    files = (folder / name for name in (FILE, scalar.FILE))
+    return next((digest_file(file) for file in files if file.is_file()), "")

@@ -71,6 +71,8 @@ class PolicyStep(TrainStep):
     one before the last update; clip_fraction: share of the iteration's tokens (or answers) beyond the clip; updates:
     optimiser steps, fewer than planned where step_kl reached its limit. Advantages are told before whitening.
     coefficient: β of this iteration. explained_variance: of the critic, None without one or where returns do not vary.
+    benign_answers: to how many harmless prompts the policy that drew was asked for an answer; benign_refused: the share
+    that refuses, of those that could be judged (None: none); benign_unknown: how many could not.
     The seconds are None in a kept curve.
     """
 
@@ -91,5 +93,8 @@ class PolicyStep(TrainStep):
     advantage_std: float
     explained_variance: float | None = None
     value_loss: float | None = None
+    benign_answers: int = 0
+    benign_refused: float | None = None
+    benign_unknown: int = 0
     rollout_seconds: float | None
     training_seconds: float | None

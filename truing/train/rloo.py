@@ -20,12 +20,13 @@ from truing.engine.trunk import Trunk
 from truing.losses.kl import k1
 from truing.losses.policy_gradient import answer_logprobs, rloo_advantages
 from truing.losses.ppo import clipped_policy_loss, outside_clip
+from truing.train.benign import BenignSet
 from truing.train.iteration import Batch, Objective, Part
 from truing.train.policy import Policy, PolicyConfig
 from truing.train.records import PolicyStep, TrainStart
 from truing.train.rounds import Lesson, Run, train_rounds
 
-VERSION = 1
+VERSION = 2
 
 
 class RLOOConfig(PolicyConfig):
@@ -50,21 +51,23 @@ def train_rloo(
     start_from: Path | None = None,
     checkpoint: Path | None = None,
     gold: Reward | None = None,
+    benign: BenignSet | None = None,
 ) -> Generator[Progress | TrainStart | PolicyStep, None, None]:
     """Train a new adapter `name` on the trunk by rewards of its own answers; it holds the result when the iterator
     ends.
 
     `start_from` is an adapter folder of the same shape: the starting point and the reference (None: the bare trunk).
     With `checkpoint`, a file, state is saved after every iteration, and a run that finds its own goes on from it to the
-    same weights. `gold` is a reward that scores the answers for the record only. Raises `InputError` before the first
-    pass if something does not fit, `RunError` where an iteration fails: the last checkpoint is then kept.
+    same weights. For the record only, `gold` is a reward that scores the answers, and `benign` a set of harmless
+    prompts that are asked (`train/benign.py`). Raises `InputError` before the first pass if something does not fit, `RunError`
+    where an iteration fails: the last checkpoint is then kept.
     """
 
     def lesson(policy: Policy, batch: Batch) -> Lesson:
         advantages = advantages_of(batch, policy.beta)
         return Lesson(objective(batch, advantages, config.clip), advantages)
 
-    run = Run(seed, name, start_from, checkpoint, gold)
+    run = Run(seed, name, start_from, checkpoint, gold, benign)
     yield from train_rounds("rloo", trunk, chat, prompts, reward, config, run, lesson)
 
 

@@ -137,7 +137,9 @@ def draw(
 
     Raises `RunError` where a score is missing or not finite, or all answers were cut.
     """
-    decoding = Decoding(temperature=1.0, max_new_tokens=config.max_new_tokens, seed=_seed(seed, iteration))
+    decoding = Decoding(
+        temperature=1.0, max_new_tokens=config.max_new_tokens, seed=seed_of("rollouts", seed, iteration)
+    )
     asked = [prompt for prompt in prompts for _ in range(config.samples)]
     made: list[Generated | None] = [None] * len(asked)
     for done, (number, one) in enumerate(
@@ -209,6 +211,6 @@ def _rollouts(
     )
 
 
-def _seed(seed: int, iteration: int) -> int:
-    """Each iteration's own random numbers."""
-    return int.from_bytes(hashlib.sha256(f"rollouts/{seed}/{iteration}".encode()).digest()[:6])
+def seed_of(what: str, seed: int, iteration: int) -> int:
+    """Each iteration's own random numbers, for each of its purposes."""
+    return int.from_bytes(hashlib.sha256(f"{what}/{seed}/{iteration}".encode()).digest()[:6])

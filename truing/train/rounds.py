@@ -14,8 +14,10 @@ from truing.core.protocols import Reward
 from truing.core.records import Conversation, Progress
 from truing.engine.chat import Chat
 from truing.engine.trunk import Trunk
+from truing.train.benign import BenignSet, ask, benign_ids
+from truing.train.critic import CriticConfig
 from truing.train.iteration import Batch, Objective, collect, improve, record
-from truing.train.policy import CriticConfig, Policy, PolicyConfig, close_policy, open_policy, start
+from truing.train.policy import Policy, PolicyConfig, close_policy, open_policy, start
 from truing.train.records import PolicyStep, TrainStart
 from truing.train.rollouts import prompt_sequences
 
@@ -39,6 +41,7 @@ class Run:
     start_from: Path | None = None
     checkpoint: Path | None = None
     gold: Reward | None = None
+    benign: BenignSet | None = None
 
 
 def train_rounds(
@@ -56,6 +59,7 @@ def train_rounds(
     beside the other arguments. Raises `InputError` and `RunError` as `train_rloo` says."""
     sequences = prompt_sequences(trunk, chat, prompts, config.rollout)
     asked = list(zip(prompts, sequences, strict=True))
+    harmless = [] if run.benign is None else benign_ids(trunk, chat, run.benign)
     try:
         policy = open_policy(
             f"{what}/{reward.version}",
@@ -75,13 +79,14 @@ def train_rounds(
         for iteration in range(policy.kept.done, config.iterations):
             begun = time.perf_counter()
             batch = yield from collect(policy, chat, asked, reward, config, run.seed, iteration, run.gold)
+            refusals = None if run.benign is None else ask(trunk, chat, run.benign, harmless, run.seed, iteration)
             collected = time.perf_counter()
             learned = lesson(policy, batch)
             update = improve(policy, batch, learned.objective, config, run.seed, iteration)
             seconds = collected - begun, time.perf_counter() - collected
             step = record(
                 policy, batch, update, learned.advantages, config, iteration, len(prompts), seconds,
-                learned.explained_variance,
+                learned.explained_variance, refusals,
             )  # fmt: skip
             yield step
             policy.finish(iteration, step.kl_k1, step.answers, config.kl)

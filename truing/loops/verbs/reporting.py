@@ -1,7 +1,7 @@
 """The verb `report`: one HTML page of a run that ended at a gate."""
 
 import json
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from truing.core.config import Config
@@ -17,7 +17,8 @@ from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
 from truing.loops.verbs.evaluation import read_items
 from truing.loops.verbs.gating import read_gate
-from truing.report.page import Contents, pick_examples, render
+from truing.report.page import Contents, PolicyRun, pick_examples, render
+from truing.train.guard import GuardConfig, iteration_of, readings
 from truing.train.records import PolicyStep, TrainStep
 
 EXAMPLE_TASKS = ("refusal", "over_refusal", "honesty", "needless_doubt")
@@ -33,7 +34,7 @@ class ReportConfig(Config):
 class Report:
     """The verb `report`. The training steps and the data are found behind the gate, through its parents."""
 
-    name, version, kind = "report", 1, "report"
+    name, version, kind = "report", 2, "report"
     config: type[Config] = ReportConfig
     roles: Mapping[str, str] = {"gate": "comparison"}
     optional_roles: Mapping[str, str] = {}
@@ -54,6 +55,7 @@ class Report:
         measured = behind[gate.parents[0].artifact]
         data = ledger.folder(next(behind[one.artifact] for one in measured.parents if one.role == "data"))
         overlap = data / "overlap.json"
+        trained = [(one, _curve(step, one)) for one in behind.values() if one.kind == "adapter"]
         models = dict.fromkeys(str(behind[parent.artifact].config["model"]) for parent in gate.parents)
         page = render(
             Contents(
@@ -63,11 +65,8 @@ class Report:
                 code_version=code_version(),
                 results=results,
                 gate=verdict,
-                curves=[
-                    (artifact.name, _curve(step, artifact))
-                    for artifact in behind.values()
-                    if artifact.kind == "adapter"
-                ],
+                curves=[(one.name, steps) for one, steps in trained if not _drawn(steps)],
+                runs=[_run_of(one, _drawn(steps)) for one, steps in trained if _drawn(steps)],
                 examples=pick_examples(sides["baseline"], sides["candidate"], EXAMPLE_TASKS, config.examples),
                 statistics=DataStatistics.model_validate_json((data / "statistics.json").read_text("utf-8")),
                 overlap=Overlap.model_validate_json(overlap.read_text("utf-8")) if overlap.exists() else None,
@@ -93,6 +92,18 @@ def _ancestors(step: Step, artifact: Artifact) -> dict[str, Artifact]:
 def _curve(step: Step, artifact: Artifact) -> list[TrainStep]:
     lines = lines_of(step.context.ledger.folder(artifact) / "steps.jsonl")
     return [_step_of(line) for line in lines]
+
+
+def _drawn(steps: Sequence[TrainStep]) -> list[PolicyStep]:
+    return [step for step in steps if isinstance(step, PolicyStep)]
+
+
+def _run_of(artifact: Artifact, steps: Sequence[PolicyStep]) -> PolicyRun:
+    """A policy-gradient run as the page shows it, judged again by what its guard was set to."""
+    points, config = [iteration_of(step) for step in steps], GuardConfig.parse(artifact.config["guard"], artifact.name)
+    kept = artifact.metrics.get("kept_step")
+    found = readings(points, config, artifact.config["iterations"])
+    return PolicyRun(artifact.name, points, found, int(kept) if isinstance(kept, int | float) else None)
 
 
 def _step_of(line: str) -> TrainStep:
