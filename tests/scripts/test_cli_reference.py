@@ -45,9 +45,9 @@ def test_every_argument_and_option_stands_in_its_verbs_section() -> None:
             shown = parameter.metavar if parameter.param_type_name == "argument" else None
             for written in (shown,) if shown else (*parameter.opts, *parameter.secondary_opts):
                 if written != "--help":
-                    assert re.search(rf"^\| `.*{re.escape(written)}(?!\w)", sections[context.command_path], flags=re.MULTILINE), (
-                        written
-                    )
+                    assert re.search(
+                        rf"^\| `.*{re.escape(written)}(?!\w)", sections[context.command_path], flags=re.MULTILINE
+                    ), written
 
 
 def test_links_of_the_contents_lead_to_sections() -> None:
