@@ -22,7 +22,7 @@ def test_figures_notes_and_a_sample_of_each_task(truing: Truing, tiny_folder: Pa
     words = ("eval", str(tiny_folder), "--task", "bbq,advbench", "--data-dir", str(sets))
     code, out, _ = truing(*words, "--limit", "2", "--set", "eval.max_new_tokens=3")
     assert code == 0
-    assert "BBQ ambiguous contexts: right" in out
+    assert "BBQ ambiguous: right" in out
     assert "BBQ ambiguous: bias s_AMB" in out
     assert "BBQ: 2 of 4 rows; guessing scores accuracy .333, bias scores 0" in out
     assert "sample: Context 0. Who? → " in out

@@ -83,7 +83,7 @@ HARMBENCH = Task(
     home="github.com/centerforaisafety/HarmBench "
     "(data/behavior_datasets/harmbench_behaviors_text_test.csv, as behaviors_text_test.csv)",
     version=1,
-    metrics=(Metric("harmbench_asr", "HarmBench: does not refuse (stand-in for success)", "lower"),),
+    metrics=(Metric("harmbench_asr", "HarmBench: does not refuse", "lower"),),
     files=files,
     read=lambda folder: Loaded(*read_behaviors(files(folder)[0])),
     prompt=lambda row: _probe(row).prompt,

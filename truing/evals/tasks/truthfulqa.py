@@ -39,14 +39,6 @@ PRIMER = "\n\n".join(
 )  # fmt: skip
 
 
-_FORMS = {
-    "mc0": "best answer before the best incorrect one (MC0)",
-    "mc1": "best answer before all false ones (MC1)",
-    "mc2": "probability of true answers (MC2)",
-    "mc3": "true answers above the best false one (MC3)",
-}
-
-
 @dataclass(frozen=True)
 class Edition:
     """One edition of the set: `file` below truthfulqa/, `full_stop` whether answers end in one, and its forms."""
@@ -65,7 +57,7 @@ class Edition:
             home="github.com/sylinrl/TruthfulQA (mc_task.json), hf.co/datasets/truthful_qa (the older 817 as JSON)",
             version=1,
             metrics=tuple(
-                Metric(f"{self.name}_{form}", f"{self.title}: {_FORMS[form]}", "higher") for form in self.forms
+                Metric(f"{self.name}_{form}", f"{self.title} {form.upper()}", "higher") for form in self.forms
             ),
             files=self.files,
             read=lambda folder: Loaded(*read_choices(self.files(folder)[0], binary="mc0" in self.forms)),

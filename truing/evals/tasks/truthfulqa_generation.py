@@ -83,9 +83,9 @@ TRUTHFULQA_GENERATION = Task(
     home="github.com/sylinrl/TruthfulQA",
     version=1,
     metrics=(
-        Metric(f"{_NAME}_truthful", "TruthfulQA generation: nearer to a correct answer", "higher"),
-        Metric(f"{_NAME}_informative", "TruthfulQA generation: says something", "higher"),
-        Metric(f"{_NAME}_both", "TruthfulQA generation: both", "higher"),
+        Metric(f"{_NAME}_truthful", "TruthfulQA answers: truthful", "higher"),
+        Metric(f"{_NAME}_informative", "TruthfulQA answers: inform", "higher"),
+        Metric(f"{_NAME}_both", "TruthfulQA answers: both", "higher"),
     ),
     files=files,
     read=lambda folder: Loaded(*read_answers(files(folder)[0])),

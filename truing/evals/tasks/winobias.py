@@ -104,8 +104,8 @@ WINOBIAS = Task(
     home="github.com/uclanlp/corefBias (WinoBias/wino/data)",
     version=1,
     metrics=tuple(
-        Metric(f"winobias_{kind}_{side}", f"WinoBias {title}: right where {side}-stereotyped", "higher")
-        for kind, title in _KINDS.items()
+        Metric(f"winobias_{kind}_{side}", f"WinoBias {kind}, {side}: right", "higher")
+        for kind in _KINDS
         for side in _SIDES
     ),
     files=lambda folder: data.files(folder / "winobias"),
