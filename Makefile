@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCHMARKS := $(wildcard ../shared/data)
 
-.PHONY: setup demo test check wheel-check bench-preference bench-reach lock clean
+.PHONY: setup demo test check wheel-check bench-preference bench-reach bench-rlhf lock clean
 
 setup: $(READY)
 
@@ -45,6 +45,10 @@ bench-preference: $(READY)
 # Time to equal held-out accuracy: the default recipe beside adapters on all layers, and TRL's seconds a step.
 bench-reach: $(READY)
 	$(BIN)/python benchmarks/preference/reach.py $(ARGS)
+
+# A reward model's step, a PPO iteration, drawing and RLOO beside their peers, in turn; needs the network the first time.
+bench-rlhf: $(READY)
+	$(BIN)/python benchmarks/rlhf/run.py --pairs ../shared/data/hh-rlhf/harmless_base_1800.jsonl.gz $(ARGS)
 
 # Resolve the newest allowed versions anew (needs the network); review the difference before committing it.
 lock: $(READY)
