@@ -20,7 +20,7 @@ from truing.engine.trunk import Trunk
 from truing.train.mismatched import mismatched_rows
 from truing.train.objectives import OBJECTIVES
 from truing.train.optimise import OptimiserConfig
-from truing.train.preference import Pair, PreferenceConfig, train_preference
+from truing.train.preference import PreferenceConfig, train_preference
 from truing.train.records import TrainStart, TrainStep
 from truing.train.rows import schedule
 

@@ -29,7 +29,7 @@ from truing.engine.tree import Forest, build_forest
 from truing.engine.trunk import Trunk
 from truing.losses.dpo import adjusted_margin, dpo_loss
 from truing.train.optimise import OptimiserConfig
-from truing.train.preference import Pair, PreferenceConfig, train_preference
+from truing.train.preference import PreferenceConfig, train_preference
 from truing.train.records import TrainStep
 from truing.train.rows import schedule
 

@@ -63,9 +63,7 @@ class PPO:
             eval_dataset=data,
             peft_config=_lora(work / "policy"),
         )  # fmt: skip
-        set_peft_model_state_dict(
-            self.trainer.policy_model, load_file(work / "policy" / "adapter_model.safetensors")
-        )
+        set_peft_model_state_dict(self.trainer.policy_model, load_file(work / "policy" / "adapter_model.safetensors"))
         self.trainer.accelerator.gradient_accumulation_steps = 1
         self.trainer.log = self._keep
         self.metrics: dict[str, Any] = {}

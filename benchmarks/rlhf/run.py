@@ -206,7 +206,9 @@ def _row(comparison: Comparison, title: str, kind: str, one: dict[str, Any]) -> 
     steps, peaks = one["steps"], one["peaks"]
     both = [row for row in steps if "peer" in row]
     ratios = [row["peer"]["seconds"] / row[kind]["seconds"] for row in both]
-    shares = [row[kind]["operations"] / row[kind]["seconds"] / row["rate"] for row in steps if "operations" in row[kind]]
+    shares = [
+        row[kind]["operations"] / row[kind]["seconds"] / row["rate"] for row in steps if "operations" in row[kind]
+    ]
 
     def figure(side: str, rows: list[dict[str, Any]]) -> str:
         if comparison.speed:

@@ -18,7 +18,11 @@ from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from rows import pairs
 from safetensors.torch import load_file, save_file
 from transformers import (
-    AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig, StoppingCriteria,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GenerationConfig,
+    StoppingCriteria,
     StoppingCriteriaList,
 )  # fmt: skip
 from trl import RewardConfig, RewardTrainer, RLOOConfig, RLOOTrainer

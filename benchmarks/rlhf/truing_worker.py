@@ -16,7 +16,17 @@ import numpy as np
 import torch
 from ours import Operations, matrix_rate, tokens_of
 from prepare import (
-    ALL_LAYERS, ANSWERS, EPOCHS, LONGEST_ANSWER, MICRO, MINIBATCH, PAIRS, SAMPLES, Prepare, conversation, drawn,
+    ALL_LAYERS,
+    ANSWERS,
+    EPOCHS,
+    LONGEST_ANSWER,
+    MICRO,
+    MINIBATCH,
+    PAIRS,
+    SAMPLES,
+    Prepare,
+    conversation,
+    drawn,
 )  # fmt: skip
 from rows import pairs
 from safetensors.torch import save_file
@@ -79,6 +89,7 @@ class Reward:
 
     def begin(self, steps: int) -> dict[str, Any]:
         """Up to the first step."""
+        del steps
         config = RewardConfig(batch_rows=MICRO, adapter=ALL_LAYERS, optimiser=OptimiserConfig(learning_rate=1e-5))
         head = load_head(self.trunk, self.saved)
         self.records = train_reward(self.trunk, head, self.pairs, config, start_from=self.saved)
@@ -191,9 +202,7 @@ class Policy:
         total = 0.0
         for number in prompts:
             ids, answers = self.groups[number]["ids"], self.groups[number]["answers"]
-            one = Operations(
-                self.trunk, build_forest([TokenSequence((*ids, *answer), len(ids)) for answer in answers])
-            )
+            one = Operations(self.trunk, build_forest([TokenSequence((*ids, *answer), len(ids)) for answer in answers]))
             policy = one.forward_and_backward + 2 * one.head
             total += one.forward + one.head + one.head  # the reference's log-probabilities; entropies, once
             if self.kind == "rloo":
