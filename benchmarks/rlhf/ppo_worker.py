@@ -38,9 +38,10 @@ class PPO:
         tokenizer.pad_token = PAD
         self.pad = tokenizer.pad_token_id
         reward = get_peft_model(_scorer(model), _lora(work / "reward", task_type="SEQ_CLS"))
-        set_peft_model_state_dict(reward, load_file(work / "reward" / "adapter_model.safetensors"))
+        weights = load_file(work / "reward" / "adapter_model.safetensors")
+        weights["base_model.model.score.weight"] = load_file(work / "reward" / "head.safetensors")["weight"][None]
+        set_peft_model_state_dict(reward, weights)
         reward = reward.merge_and_unload().requires_grad_(False)
-        reward.score.weight.copy_(load_file(work / "reward" / "head.safetensors")["weight"][None])
         critic = inject_adapter_in_model(_lora(work / "policy", task_type="SEQ_CLS"), _scorer(model))
         critic.score.weight.data.zero_()
         critic.score.weight.requires_grad_(True)

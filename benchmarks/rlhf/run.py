@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".bench"), help="where environments and results go")
     parser.add_argument("--only", choices=list(COMPARISONS), help="one comparison")
     parser.add_argument("--steps", type=int, help="steps of each comparison (at most 8)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of each side")
     parser.add_argument("--model", type=Path, help="a model folder instead of the embedded model")
     options = parser.parse_args()
 
@@ -110,7 +111,7 @@ def main() -> None:
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     model = str((options.model or embedded_model()).resolve())
-    setting = Setting(work, options.pairs.resolve(), model, os.cpu_count() or 1)
+    setting = Setting(work, options.pairs.resolve(), model, options.threads)
     chosen = [options.only] if options.only else list(COMPARISONS)
     prepare = setting.ours("prepare")
     lengths = prepare.call("make", steps=max(options.steps or COMPARISONS[name].steps for name in chosen))

@@ -45,9 +45,6 @@ class Reward:
             peft_config=config,
         )
         self.optimiser = _Optimiser(self.trainer.model, work / "reward")
-        head = load_file(work / "reward" / "head.safetensors")["weight"]
-        with torch.no_grad():
-            self.optimiser.parameters["base_model.model.score.modules_to_save.weight"].copy_(head[None])
 
     def check(self, rows: list[int], save_to: str) -> None:
         """Write rewards, chosen ones first, and the gradient."""
@@ -199,7 +196,11 @@ def _lora(saved: Path, **changes: Any) -> LoraConfig:
 
 
 def _load(model: Any, saved: Path) -> None:
-    set_peft_model_state_dict(model, load_file(saved / "adapter_model.safetensors"))
+    """Load a saved adapter, and its head where it has one."""
+    weights = load_file(saved / "adapter_model.safetensors")
+    if (saved / "head.safetensors").is_file():
+        weights["base_model.model.score.weight"] = load_file(saved / "head.safetensors")["weight"][None]
+    set_peft_model_state_dict(model, weights)
 
 
 if __name__ == "__main__":
