@@ -136,7 +136,7 @@ def compare(setting: Setting, name: str, steps: int) -> dict[str, Any]:
         peer = setting.peer(name, comparison)
         if comparison.checked:
             result["equal"] = equality(setting, first, peer, plan[0])
-            print(f"{name}, relative differences: {json.dumps(result['equal'])}", flush=True)
+            print(f"{name}, differences: {json.dumps(result['equal'])}", flush=True)
     except (RuntimeError, subprocess.CalledProcessError) as error:
         result["failed"] = str(error)
     result["settled"] = {kind: side.call("begin", steps=steps) for kind, side in ours.items()}
@@ -161,7 +161,7 @@ def compare(setting: Setting, name: str, steps: int) -> dict[str, Any]:
 
 
 def equality(setting: Setting, ours: Process, peer: Process, asked: dict[str, Any]) -> dict[str, float]:
-    """How far apart the two sides are on one step: each reward by its size, the gradient by its norm."""
+    """How far apart the two sides are on one step: rewards by their standard deviation, the gradient by its norm."""
     import torch
     from safetensors.torch import load_file
 
@@ -174,7 +174,7 @@ def equality(setting: Setting, ours: Process, peer: Process, asked: dict[str, An
     found = {}
     if "rewards" in one:
         mine, theirs = one.pop("rewards"), two.pop("rewards")
-        found["rewards"] = float(((mine - theirs) / theirs).abs().max())
+        found["rewards"] = float((mine - theirs).abs().max() / theirs.std())
     gradients = [torch.cat([side[key].flatten().double() for key in sorted(one)]) for side in (one, two)]
     found["gradient"] = float((gradients[0] - gradients[1]).norm() / gradients[1].norm())
     return found
@@ -199,7 +199,7 @@ def table(result: dict[str, Any]) -> str:
             notes.append(f"{comparison.title}: {comparison.peer} failed: {one['failed']}")
         if one["equal"]:
             apart = ", ".join(f"{key} {value:.0e}" for key, value in one["equal"].items())
-            notes.append(f"{comparison.title}: relative differences from {comparison.peer}: {apart}")
+            notes.append(f"{comparison.title}: differences from {comparison.peer}: {apart}")
     return "\n".join([*lines, "", *notes])
 
 
