@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCHMARKS := $(wildcard ../shared/data)
 
-.PHONY: setup demo test check wheel-check bench-preference bench-reach bench-eval lock clean
+.PHONY: setup demo test check wheel-check bench-preference bench-reach bench-eval bench-rlhf lock clean
 
 setup: $(READY)
 
@@ -49,6 +49,10 @@ bench-reach: $(READY)
 # TruthfulQA's multiple choice beside lm-evaluation-harness: the same numbers, and each side's time; ARGS="--count 817": all.
 bench-eval: $(READY)
 	$(BIN)/python benchmarks/eval/run.py --questions ../shared/data/truthfulqa/hf_multiple_choice_817.json $(ARGS)
+
+# A reward model's step, a PPO iteration, drawing and RLOO beside their peers, in turn; needs the network the first time.
+bench-rlhf: $(READY)
+	$(BIN)/python benchmarks/rlhf/run.py --pairs ../shared/data/hh-rlhf/harmless_base_1800.jsonl.gz $(ARGS)
 
 # Resolve the newest allowed versions anew (needs the network); review the difference before committing it.
 lock: $(READY)

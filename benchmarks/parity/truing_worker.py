@@ -6,20 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ours import make_adapter, tokens_of
 from safetensors.torch import save_file
 from short import short_pairs
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from worker import serve
 
-from truing.core.records import Message, Progress
-from truing.engine.adapters import AdapterConfig, adapter_parameters, add_adapter, copy_weights, remove_adapter
+from truing.core.records import Progress
+from truing.engine.adapters import AdapterConfig, adapter_parameters, copy_weights, remove_adapter
 from truing.engine.chat import Chat
 from truing.engine.tree import TokenSequence
 from truing.engine.trunk import Trunk
 from truing.train.mismatched import mismatched_rows
 from truing.train.objectives import OBJECTIVES
 from truing.train.optimise import OptimiserConfig
-from truing.train.preference import Pair, PreferenceConfig, train_preference
+from truing.train.preference import PreferenceConfig, train_preference
 from truing.train.records import TrainStart, TrainStep
 from truing.train.rows import schedule
 
@@ -33,20 +34,11 @@ class Worker:
         torch.set_num_threads(threads)
         self.trunk, self.adapter = Trunk.load(model), Path(adapter)
         chat = Chat(self.trunk.tokenizer, self.trunk.context, score_tail=True)
-        self.pairs = [_tokens(chat, row) for row in short_pairs(Path(file), count)]
+        self.pairs = [tokens_of(chat, row) for row in short_pairs(Path(file), count)]
 
     def make_adapter(self) -> None:
         """Save an adapter on the upper layers whose B is not zero."""
-        from truing.engine.adapters import save_adapter
-
-        add_adapter(self.trunk, "made", AdapterConfig(), seed=0)
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for name, value in adapter_parameters(self.trunk, "made").items():
-                if ".lora_B." in name:
-                    value.copy_(0.01 * torch.randn(value.shape, generator=generator))
-        save_adapter(self.trunk, "made", self.adapter)
-        remove_adapter(self.trunk, "made")
+        make_adapter(self.trunk, AdapterConfig(), self.adapter)
 
     def tokens(self) -> list[list[tuple[int, ...]]]:
         """Each pair's prompt, chosen and rejected ids."""
@@ -88,12 +80,6 @@ class Worker:
                 save_file({"loss": torch.tensor(record.loss), **gradients}, save_to)
         handle.remove()
         remove_adapter(self.trunk, POLICY)
-
-
-def _tokens(chat: Chat, row: dict[str, Any]) -> Pair:
-    prompt = tuple(Message(**message) for message in row["prompt"])
-    chosen, rejected = (chat.sequence(prompt, row[side][0]["content"]) for side in ("chosen", "rejected"))
-    return chosen, rejected
 
 
 def _cut(row: TokenSequence, tokens: int | None) -> TokenSequence:

@@ -9,6 +9,7 @@ the other; only ratios and medians count. Needs about 23 GB of memory, for TRL.
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -57,6 +58,13 @@ class Process:
         answer = json.loads(line)
         self.peak = answer["peak_bytes"]
         return answer["result"]
+
+    def close(self) -> None:
+        """End the worker, if it has not ended by itself."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.wait()
 
 
 def main() -> None:

@@ -7,15 +7,15 @@ of each step, right before it, so that both meet the machine at one speed.
 import sys
 import time
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
+from ours import Operations, make_adapter, matrix_rate, tokens_of
 from rows import pairs
 from safetensors.torch import save_file
 from worker import serve
 
-from truing.core.records import Message, Progress
+from truing.core.records import Progress
 from truing.engine.adapters import (
     AdapterConfig,
     adapter_parameters,
@@ -30,7 +30,7 @@ from truing.engine.tree import Forest, build_forest
 from truing.engine.trunk import Trunk
 from truing.losses.dpo import adjusted_margin, dpo_loss
 from truing.train.optimise import OptimiserConfig
-from truing.train.preference import Pair, PreferenceConfig, train_preference
+from truing.train.preference import PreferenceConfig, train_preference
 from truing.train.records import TrainStep
 from truing.train.rows import schedule
 
@@ -52,7 +52,8 @@ class Worker:
             for chosen, rejected in (self.pairs[row] for row in rows)
         ]
         forest = self._forest(rows)
-        reference, policy = operations(self.trunk, forest)
+        counted = Operations(self.trunk, forest)
+        reference, policy = counted.forward + counted.head, counted.forward_and_backward + 2 * counted.head
         return {"ids": ids, "tree": len(forest), "reference": reference, "policy": policy}
 
     def check(self, rows: list[int], save_to: str) -> None:
@@ -150,27 +151,12 @@ class Worker:
         return PreferenceConfig(sft_weight=0.0, batch_rows=8, adapter=adapter)
 
     def rate(self) -> float:
-        """The machine's matrix rate in operations a second: the median of nine float32 products of 2048³."""
-        a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
-        seconds = []
-        for _ in range(10):
-            started = time.perf_counter()
-            a @ b
-            seconds.append(time.perf_counter() - started)
-        return 2 * 2048**3 / median(seconds[1:])
+        """The machine's matrix rate in operations a second."""
+        return matrix_rate()
 
     def make_adapter(self) -> None:
         """Save an adapter on all layers whose B is not zero."""
-        from truing.engine.adapters import save_adapter
-
-        add_adapter(self.trunk, "made", self._config().adapter, seed=0)
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for name, value in adapter_parameters(self.trunk, "made").items():
-                if ".lora_B." in name:
-                    value.copy_(0.01 * torch.randn(value.shape, generator=generator))
-        save_adapter(self.trunk, "made", self.adapter)
-        remove_adapter(self.trunk, "made")
+        make_adapter(self.trunk, self._config().adapter, self.adapter)
 
     def _config(self) -> PreferenceConfig:
         return PreferenceConfig(
@@ -180,33 +166,6 @@ class Worker:
 
     def _forest(self, rows: list[int]) -> Forest:
         return build_forest([sequence for row in rows for sequence in self.pairs[row]])
-
-
-def tokens_of(chat: Chat, row: dict[str, Any]) -> Pair:
-    """A pair's two sequences."""
-    prompt = tuple(Message(**message) for message in row["prompt"])
-    chosen, rejected = (chat.sequence(prompt, row[side][0]["content"]) for side in ("chosen", "rejected"))
-    return chosen, rejected
-
-
-def operations(trunk: Trunk, forest: Forest) -> tuple[float, float]:
-    """Multiplications and additions that a tree needs: (the reference's forward, the policy's forward and backward).
-
-    Frozen weights take one product forward and one backward (no gradient of their own); the thin adapter products take
-    one forward and two backward; the head takes two forward (the logits, and the expected embedding that the gradient
-    needs) and none backward; attention counts visible pairs only, two products forward and four backward.
-    """
-    config = trunk.model.config
-    layers = trunk.layers
-    matrices = [p for name, p in layers.named_parameters() if p.dim() == 2 and ".lora_" not in name]
-    weights, thin = sum(p.numel() for p in matrices), 16 * sum(sum(p.shape) for p in matrices)
-    nodes = len(forest)
-    rows = len({int(node) for node in forest.parent[forest.edges[0]]})
-    head = 2 * rows * trunk.head.numel()
-    visible = 4 * float((forest.depth + 1).sum()) * config.num_attention_heads * config.head_dim * len(layers)
-    reference = 2 * weights * nodes + head + visible
-    policy = 4 * weights * nodes + 6 * thin * nodes + 2 * head + 3 * visible
-    return reference, policy
 
 
 if __name__ == "__main__":
