@@ -1,4 +1,5 @@
-"""Deployed models from the command line: sample and chat, a budget, a stop, a key that is nowhere, and no other call."""
+"""Deployed models from the command line: sample and chat, a budget, a stop, a key that is nowhere, and no other
+call."""
 
 import json
 import os
@@ -22,7 +23,8 @@ WATCH = """
 import sys
 def watch(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
-        print("CALL", event, arguments[1:2] if event == "socket.connect" else arguments[:2], file=sys.stderr, flush=True)
+        print("CALL", event, arguments[1:2] if event == "socket.connect" else arguments[:2], file=sys.stderr,
+        flush=True)
 sys.addaudithook(watch)
 from truing.cli.app import main
 try:

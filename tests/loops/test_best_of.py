@@ -83,7 +83,9 @@ def nearest(two: int) -> FunctionReward:
     return FunctionReward(lambda rows: [-abs(int(a.text[-1]) - two) for _, a in rows], "nearest", f"{two}")
 
 
-def run(system: Scripted | Served, reward: FunctionReward | SumReward, prompts: Sequence[Conversation], n: int) -> list[Sampled]:
+def run(
+    system: Scripted | Served, reward: FunctionReward | SumReward, prompts: Sequence[Conversation], n: int
+) -> list[Sampled]:
     keys = keys_of(prompts, "system", reward, n, DECODING)
     return [one for one in best_of(system, reward, prompts, keys, n, DECODING) if isinstance(one, Sampled)]
 

@@ -26,7 +26,7 @@ def test_a_dialogue_is_sent_turn_by_turn_and_the_answer_carries_what_was_told(se
     ((_, answer),) = system.sample([dialogue], WARM)
     (seen,) = server.seen
     method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-    assert seen.path == f"/v1beta/models/tiny:{method}"
+    assert seen.path.endswith(f"/models/tiny:{method}")
     assert [(turn["role"], turn["parts"][0]["text"]) for turn in seen.body["contents"]] == [
         ("user", "Hi!"),
         ("model", "Hello."),

@@ -1,5 +1,6 @@
 """An old answer is never handed out as one of now; a killed run pays for no answer twice; no draw is drawn again."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -73,10 +74,8 @@ def test_an_older_answer_is_asked_for_anew_and_then_the_newer_one_is_kept() -> N
 @pytest.mark.parametrize("killed_after", range(4))
 def test_a_killed_run_goes_on_with_what_is_missing_and_every_draw_is_its_own(killed_after: int) -> None:
     store, rest = MemoryStore(), Served(NOON)
-    try:
+    with contextlib.suppress(Stopped):
         read(Served(NOON, stops_after=killed_after), store, NOON, WARM)
-    except Stopped:
-        pass
     found = read(rest, store, NOON, WARM)
     assert len(rest.asked) == 3 - killed_after
     assert len({answer.text for answer in found.values()}) == 3

@@ -15,8 +15,8 @@ Remote = Annotated[
     typer.Option(
         "--remote",
         metavar="KEY=VALUE|FILE",
-        help="How a deployed model is asked (docs/providers.md): a setting such as base_url=http://localhost:8000/v1, or "
-        "a TOML file of settings. May be repeated.",
+        help="How a deployed model is asked (docs/providers.md): a setting such as base_url=http://localhost:8000/v1, "
+        "or a TOML file of settings. May be repeated.",
     ),
 ]
 Model = Annotated[
@@ -47,4 +47,6 @@ def refuse_local_options(name: str, given: Mapping[str, object]) -> None:
     """Raise `InputError` where something was given that means nothing to a deployed model."""
     wrong = [option for option, value in given.items() if value is not None]
     if wrong:
-        raise InputError(f"{' and '.join(wrong)}: {name} is a deployed model, for which this means nothing; leave it out")
+        raise InputError(
+            f"{' and '.join(wrong)}: {name} is a deployed model, for which this means nothing; leave it out"
+        )

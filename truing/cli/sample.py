@@ -149,7 +149,6 @@ def _prompts(text: str) -> list[Conversation]:
     return [prompt]
 
 
-
 def _local(
     context: typer.Context,
     adapter: str | None,
@@ -187,8 +186,8 @@ def _deployed(
 
     if setting.models():
         raise InputError(
-            f"--reward: a trained reward model reads with a local model's weights, and {model} has none here; name a rule, "
-            "function or judge"
+            f"--reward: a trained reward model reads with a local model's weights, and {model} has none here; name a "
+            "rule, function or judge"
         )
     scored = open_reward(setting)
     return open_deployed(model, remote_config(remote), system_prompt), scored

@@ -105,10 +105,10 @@ class System(Record):
 class Observation(Record):
     """What is known of an answer that a deployed model gave. It was so at that time; another time it may be otherwise.
 
-    `time` is when it came (UTC), `reported_model` the name that the server told, `stop` its reason to end, as told (None:
-    it told none). `replied` is False where no attempt brought an answer. Token counts are the server's, None where it
-    told none: `output_tokens` are all that it wrote, thinking included; `thinking_tokens` that part, where it is told
-    apart. `request` is what was sent beside the conversation.
+    `time` is when it came (UTC), `reported_model` the name that the server told, `stop` its reason to end, as told
+    (None: it told none). `replied` is False where no attempt brought an answer. Token counts are the server's, None
+    where it told none: `output_tokens` are all that it wrote, thinking included; `thinking_tokens` that part, where it
+    is told apart. `request` is what was sent beside the conversation.
     """
 
     time: datetime
@@ -124,8 +124,8 @@ class Observation(Record):
 
 
 class Answer(Record):
-    """A generated answer. `finished` is False where it was cut at the token limit (a cut answer is counted as such), and
-    None where a deployed model did not say.
+    """A generated answer. `finished` is False where it was cut at the token limit (a cut answer is counted as such),
+    and None where a deployed model did not say.
 
     `logprobs` are the sampled tokens' log-probabilities (nats); `least_gap` is the smallest difference between the best
     two logits along a greedy answer: below about 1e-3 another batch size may legitimately choose another token. Of a

@@ -1,8 +1,8 @@
 """Best of n: n answers a prompt, scored by a reward; each prompt's are kept as soon as they are whole.
 
 The answers of one prompt share its prefix in the engine. What a kept line holds is found again by its key, the digest
-of all that it depends on: a run that was killed goes on, and one with other settings is told from it. A deployed model's
-answers carry their time; one that is missing has no reward and is never the best.
+of all that it depends on: a run that was killed goes on, and one with other settings is told from it. A deployed
+model's answers carry their time; one that is missing has no reward and is never the best.
 """
 
 import os
@@ -21,7 +21,8 @@ from truing.judges.rewards import SumReward
 class Candidate(Record):
     """One answer with its reward. `parts` are a weighted sum's scores, `logprob` the answer's (nats, end included).
 
-    None is what a deployed model did not tell, and the reward of an answer that is `missing`, for the reason given there.
+    None is what a deployed model did not tell, and the reward of an answer that is `missing`, for the reason given
+    there.
     """
 
     answer: str
@@ -120,8 +121,8 @@ def _tokens(answer: Answer) -> int | None:
 
 class SampleFile:
     """A JSON Lines file with a line a prompt. `kept` holds the lines of an earlier run by their keys; a last line that
-    a kill cut short is taken away, and its prompt is sampled again. So is a prompt of which a deployed model left a draw
-    without any reply: its older line stays where it is, and the newer one counts."""
+    a kill cut short is taken away, and its prompt is sampled again. So is a prompt of which a deployed model left a
+    draw without any reply: its older line stays where it is, and the newer one counts."""
 
     def __init__(self, path: Path, keys: Sequence[str]) -> None:
         """Raises `InputError` where the file holds anything else than lines of these keys."""

@@ -108,7 +108,8 @@ class AnthropicAsker:
         if request.system is not None:
             parameters["system"] = request.system
         if request.temperature is not None:
-            parameters["temperature"] = request.temperature
+            # The library has no name for it any more: newer models refuse it, older ones and other servers take it.
+            parameters["extra_body"] = {"temperature": request.temperature}
         return parameters
 
 

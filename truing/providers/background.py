@@ -1,7 +1,7 @@
 """A coroutine's results as a plain iterator: the event loop runs in a thread of its own, and stops with the iterator.
 
-So requests go on while the caller works on an answer, and whoever leaves the iterator (an error, Ctrl-C) cancels what is
-under way at once.
+So requests go on while the caller works on an answer, and whoever leaves the iterator (an error, Ctrl-C) cancels what
+is under way at once.
 """
 
 import asyncio

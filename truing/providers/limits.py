@@ -1,7 +1,7 @@
 """How fast a deployed model is asked, and how much it may cost. Counts and times only: nothing here asks anything.
 
-What a request costs is known when its answer comes; before that only the most that it can be. That much is held back for
-each request under way, so a budget is never exceeded by what is known.
+What a request costs is known when its answer comes; before that only the most that it can be. That much is held back
+for each request under way, so a budget is never exceeded by what is known.
 """
 
 from typing import NamedTuple
@@ -118,7 +118,8 @@ class Budget:
         return self.most_cost is None or cost is None or cost <= self.most_cost
 
     def settle(self, most: Tokens, told: Tokens | None, billed: bool = True) -> None:
-        """A request has ended: its usage was told, or it counts as all that it can have taken unless it was not billed."""
+        """A request has ended: its usage was told, or it counts as all that it can have taken unless it was not
+        billed."""
         if told is not None:
             self.told = self.told.plus(told)
         elif billed:

@@ -23,8 +23,8 @@ def refuse_deployed(name: str, what: str) -> None:
     """Raise `InputError` for the name of a deployed model, where `what` needs its weights."""
     if is_deployed(name):
         raise InputError(
-            f"{what} needs weights or log-probabilities, and {name} is a deployed model, which gives answers only; name a "
-            "local model, or ask this one with `truing sample` or `truing chat`"
+            f"{what} needs weights or log-probabilities, and {name} is a deployed model, which gives only answers; "
+            "name a local model, or ask this one with `truing sample` or `truing chat`"
         )
 
 

@@ -35,8 +35,8 @@ class _Draw:
 
 
 class _Run:
-    """One reading of `sample`. `under_way` are the tokens held back for requests that have not ended, `stopped` is why no
-    more is asked; what is under way still ends."""
+    """One reading of `sample`. `under_way` are the tokens held back for requests that have not ended, `stopped` is why
+    no more is asked; what is under way still ends."""
 
     def __init__(self, asker: Asker, concurrency: int, put: Callable[[tuple[int, Answer]], None]) -> None:
         self.asker, self.put = asker, put
@@ -47,8 +47,8 @@ class _Run:
 
 
 class RemoteSystem:
-    """`provider:model` at an address. `open_asker` begins a connection within the running event loop; `key` is only what
-    must not be seen in any text. Budget, pace and counts hold for all that this system is asked."""
+    """`provider:model` at an address. `open_asker` begins a connection within the running event loop; `key` is only
+    what must not be seen in any text. Budget, pace and counts hold for all that this system is asked."""
 
     def __init__(
         self,
@@ -154,9 +154,9 @@ class RemoteSystem:
                 needed = sum(map(sum, most))
                 spent = sum(self._budget.told.plus(self._budget.lost))
                 run.stopped = RunError(
-                    f"the budget of {self._budget.limit()} has no room for the next prompt: {spent} tokens are spent, it "
-                    f"may take {needed} more; {block[0].number} of {total} answers were asked for, and what came is kept. "
-                    "Raise the budget to go on"
+                    f"the budget of {self._budget.limit()} has no room for the next prompt: {spent} tokens are spent, "
+                    f"it may take {needed} more; {block[0].number} of {total} answers were asked for, and what came is "
+                    "kept. Raise the budget to go on"
                 )
                 break
             run.ended.clear()
@@ -192,7 +192,8 @@ class RemoteSystem:
         run.put((draw.number, answer))
 
     async def _attempts(self, run: _Run, draw: _Draw) -> tuple[Reply | FailedError | None, int]:
-        """Ask until there is a reply, or no use in asking again. The tokens of one attempt are held back all the time."""
+        """Ask until there is a reply, or no use in asking again. The tokens of one attempt are held back all the
+        time."""
         for attempt in itertools.count(1):
             await self._turn(draw)
             if run.stopped is not None:
@@ -287,6 +288,7 @@ class RemoteSystem:
         return text.replace(self._key, "[key]")
 
     def _told(self, text: str) -> str:
-        """What a server told, as part of a sentence: the key goes first, lest a part of it stay where the rest is cut."""
+        """What a server told, as part of a sentence: the key goes first, lest a part of it stay where the rest is
+        cut."""
         line = " ".join(self._hidden(text).split())
         return line if len(line) <= _LONGEST_TOLD else line[: _LONGEST_TOLD - 1] + "…"

@@ -27,17 +27,17 @@ class Price(Config):
 
 
 class RemoteConfig(Config):
-    """`base_url`: the server, if not the provider's own. `key_env`: the environment variable that holds the key; without
-    it the provider's usual one, and none at all for a server of one's own.
+    """`base_url`: the server, if not the provider's own. `key_env`: the environment variable that holds the key;
+    without it the provider's usual one, and none at all for a server of one's own.
 
     `stream` reads answers as they are written; `logprobs` asks for log-probabilities; `omit` leaves out parameters that
-    a model refuses. `token_limit`: under which name the longest answer is sent in OpenAI's format (None: the newer one to
-    OpenAI, the older one to others).
+    a model refuses. `token_limit`: under which name the longest answer is sent in OpenAI's format (None: the newer one
+    to OpenAI, the older one to others).
 
-    One attempt may take `timeout` seconds. What may be retried is, up to `retries` times: after the time that the server
-    asks for, or after a random time of up to `backoff` seconds, doubled each time, never more than `longest_wait`; a
-    server that asks for more is not asked again. After `failures_in_a_row` requests without any reply between them the
-    run stops.
+    One attempt may take `timeout` seconds. What may be retried is, up to `retries` times: after the time that the
+    server asks for, or after a random time of up to `backoff` seconds, doubled each time, never more than
+    `longest_wait`; a server that asks for more is not asked again. After `failures_in_a_row` requests without any reply
+    between them the run stops.
 
     `budget_tokens` and `budget_cost` stop the run before they are exceeded; `prices` are by the model's name.
     """

@@ -16,7 +16,8 @@ from truing.providers.limits import Tokens
 
 @dataclass(frozen=True)
 class Request:
-    """One question. `turns` begin and end with the user's; `temperature` and `seed` are None where they are not sent."""
+    """One question. `turns` begin and end with the user's; `temperature` and `seed` are None where they are not
+    sent."""
 
     system: str | None
     turns: tuple[Message, ...]
@@ -48,8 +49,8 @@ class Reply:
 
 
 class FailedError(Exception):
-    """An attempt brought no reply. `again`: another one may; `wait`: the seconds that the server asked for. `billed`: it
-    may have been billed. `fatal`: so would every other request (a wrong key, an unknown model)."""
+    """An attempt brought no reply. `again`: another one may; `wait`: the seconds that the server asked for. `billed`:
+    it may have been billed. `fatal`: so would every other request (a wrong key, an unknown model)."""
 
     def __init__(
         self, what: str, *, again: bool = False, wait: float | None = None, billed: bool = False, fatal: bool = False
@@ -69,12 +70,13 @@ class Asker(Protocol):
 
 
 def cut(error: Exception) -> FailedError:
-    """The connection could not be made, or ended before the reply did. Raised by a library itself or as another's cause."""
+    """The connection could not be made, or ended before the reply did. Raised by a library itself or as another's
+    cause."""
     import httpx2  # every provider's library is built on it
 
     cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
     what = str(cause).strip().partition("\n")[0] or type(cause).__name__
-    reached = not isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
+    reached = not any(isinstance(one, httpx2.ConnectError | httpx2.ConnectTimeout) for one in (error, cause))
     return FailedError(f"the connection failed ({what})", again=True, billed=reached)
 
 
@@ -99,7 +101,9 @@ def refused(status: int, message: str, headers: Mapping[str, str], wait: float |
         return FailedError(f"the server knows no such model or address ({told}); check both", fatal=True)
     if status in (408, 429) or status >= 500:
         asked = retry_after(headers)
-        return FailedError(f"the server is not able to answer ({told})", again=True, wait=wait if asked is None else asked)
+        return FailedError(
+            f"the server is not able to answer ({told})", again=True, wait=wait if asked is None else asked
+        )
     return FailedError(f"the server refuses the request ({told})")
 
 
