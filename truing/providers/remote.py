@@ -102,7 +102,11 @@ class RemoteSystem:
         answered (key, model, address), `RunError` where the budget or the server ends it, after all answers that came.
         """
         draws = self._draws(prompts, decoding)
-        yield from in_background(lambda put: self._ask_all(draws, put))
+
+        async def ask_all(put: Callable[[tuple[int, Answer]], None]) -> None:
+            await self._ask_all(draws, put)
+
+        yield from in_background(ask_all)
 
     def _draws(self, prompts: Sequence[Conversation], decoding: Decoding) -> list[_Draw]:
         seen: Counter[Conversation] = Counter()
