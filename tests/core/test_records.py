@@ -6,9 +6,32 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from truing.core.records import Answer, Comparison, Decoding, ItemResult, Message, Outcome, Probe, Record, System
+from truing.core.records import (
+    Answer,
+    Comparison,
+    Decoding,
+    ItemResult,
+    Message,
+    Observation,
+    Outcome,
+    Probe,
+    Record,
+    System,
+)
 
 TURN = Message(role="user", content="Why?")
+OBSERVED = Observation(
+    time=datetime(2026, 11, 30, tzinfo=UTC),
+    provider="openai",
+    reported_model=None,
+    stop=None,
+    replied=True,
+    attempts=1,
+    prompt_tokens=None,
+    output_tokens=None,
+    thinking_tokens=None,
+    request={"model": "m", "temperature": 0.0, "seed": None, "stream": False},
+)
 RECORDS: list[Record] = [
     TURN,
     Comparison(id="1", prompt=(TURN,), chosen="a", rejected="b"),
@@ -16,6 +39,7 @@ RECORDS: list[Record] = [
     Decoding(),
     System(model="smollm2-135m"),
     Answer(text="a", token_ids=(1,), logprobs=(-0.5,), finished=True, least_gap=0.1),
+    OBSERVED,
     Outcome(value=1.0),
     ItemResult(task="t", item="1", cluster="c", value=1.0),
 ]
@@ -49,7 +73,27 @@ OTHER: dict[str, dict[str, Any]] = {
     },
     "Decoding": {"temperature": 0.5, "max_new_tokens": 47, "seed": 1},
     "System": {"model": "m", "adapter": "a", "system_prompt": "", "decoding": Decoding(seed=1)},
-    "Answer": {"text": "", "token_ids": (2,), "logprobs": (-0.25,), "finished": False, "least_gap": 0.2},
+    "Answer": {
+        "text": "",
+        "token_ids": (2,),
+        "logprobs": (-0.25,),
+        "finished": None,
+        "least_gap": None,
+        "observed": OBSERVED,
+        "missing": "no reply",
+    },
+    "Observation": {
+        "time": datetime(2026, 12, 1, tzinfo=UTC),
+        "provider": "gemini",
+        "reported_model": "m-1",
+        "stop": "stop",
+        "replied": False,
+        "attempts": 2,
+        "prompt_tokens": 0,
+        "output_tokens": 0,
+        "thinking_tokens": 0,
+        "request": {"model": "m", "temperature": None, "seed": None, "stream": False},
+    },
     "Outcome": {"value": None, "reason": "r"},
     "ItemResult": {
         "task": "u",

@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from truing.core.errors import InputError
-from truing.core.records import Answer, Conversation, Decoding, Message, Progress
+from truing.core.records import Answer, Conversation, Decoding, Message, Observation, Progress
 from truing.judges.rewards import FunctionReward, SumReward
 from truing.loops.best_of import Sampled, SampleFile, best_of, keys_of
 
@@ -40,12 +41,51 @@ class Scripted:
             yield place, Answer(text=text, token_ids=(1, 2), logprobs=(-1.0, -0.5), finished=draw > 0, least_gap=1.0)
 
 
+class Served:
+    """A deployed model: of the second draw of every prompt, and of all draws of "two", there is no whole answer."""
+
+    def __init__(self, replied: bool = True) -> None:
+        self.replied = replied
+
+    def sample(self, prompts: Sequence[Conversation], decoding: Decoding) -> Iterator[tuple[int, Answer]]:
+        assert decoding == DECODING
+        for place, prompt in enumerate(prompts):
+            draw = sum(earlier == prompt for earlier in prompts[:place])
+            missing = "the filter" if draw == 1 or prompt[-1].content == "two" else ""
+            observed = Observation(
+                time=datetime(2026, 11, 30, tzinfo=UTC),
+                provider="openai",
+                reported_model="served",
+                stop="stop",
+                replied=self.replied or not missing,
+                attempts=1,
+                prompt_tokens=3,
+                output_tokens=None if missing else 9,
+                thinking_tokens=None if draw == 0 else 4,
+                request={},
+            )
+            yield (
+                place,
+                Answer(
+                    text=f"{draw}",
+                    token_ids=(),
+                    logprobs=(-1.0,) if draw == 2 else (),
+                    finished=None,
+                    least_gap=None,
+                    observed=observed,
+                    missing=missing,
+                ),
+            )
+
+
 def nearest(two: int) -> FunctionReward:
     """The draw with this number has the most reward."""
     return FunctionReward(lambda rows: [-abs(int(a.text[-1]) - two) for _, a in rows], "nearest", f"{two}")
 
 
-def run(system: Scripted, reward: FunctionReward | SumReward, prompts: Sequence[Conversation], n: int) -> list[Sampled]:
+def run(
+    system: Scripted | Served, reward: FunctionReward | SumReward, prompts: Sequence[Conversation], n: int
+) -> list[Sampled]:
     keys = keys_of(prompts, "system", reward, n, DECODING)
     return [one for one in best_of(system, reward, prompts, keys, n, DECODING) if isinstance(one, Sampled)]
 
@@ -76,6 +116,42 @@ def test_the_parts_of_a_sum_are_kept_with_each_answer() -> None:
         {"near": -1, "far": -2},
     ]
     assert [c.reward for c in one.candidates] == [-1, 2, 3]
+
+
+def test_a_missing_answer_has_no_reward_and_is_never_the_best() -> None:
+    """The reward would have liked it best; no function is asked about it."""
+    first, none, third = run(Served(), nearest(1), PROMPTS, 3)
+    assert [c.reward for c in first.candidates] == [-1, None, -1]
+    assert (first.best, first.rewards) == (0, [-1, -1])
+    assert [c.missing for c in first.candidates] == ["", "the filter", ""]
+    assert (none.best, none.rewards) == (None, [])
+    assert third.best == 0
+
+
+def test_what_a_deployed_model_did_not_tell_is_unknown() -> None:
+    (one,) = run(Served(), nearest(0), PROMPTS[:1], 3)
+    assert [c.tokens for c in one.candidates] == [9, None, 5]  # without thinking, where that is told apart
+    assert [c.logprob for c in one.candidates] == [None, None, -1.0]
+    assert [c.finished for c in one.candidates] == [None, None, None]
+    assert all(c.observed is not None for c in one.candidates)
+
+
+def test_the_parts_of_a_sum_stand_with_the_answers_that_are_there() -> None:
+    reward = SumReward({"near": (1.0, nearest(1)), "far": (-2.0, nearest(0))})
+    (one,) = run(Served(), reward, PROMPTS[:1], 3)
+    assert [c.parts for c in one.candidates] == [{"near": -1, "far": 0}, {}, {"near": -1, "far": -2}]
+
+
+@pytest.mark.parametrize("replied", [True, False])
+def test_only_a_prompt_without_any_reply_is_sampled_again(tmp_path: Path, replied: bool) -> None:
+    """What a filter stopped was answered; what never came was not, and a later line takes its place."""
+    path, keys = tmp_path / "out.jsonl", keys_of(PROMPTS[:1], "system", nearest(2), 2, DECODING)
+    (one,) = run(Served(replied), nearest(2), PROMPTS[:1], 2)
+    SampleFile(path, keys).add(one)
+    assert (keys[0] in SampleFile(path, keys).kept) is replied
+    (better,) = run(Scripted(), nearest(2), PROMPTS[:1], 2)
+    SampleFile(path, keys).add(better)
+    assert SampleFile(path, keys).kept == {keys[0]: better}
 
 
 def test_progress_counts_every_answer() -> None:

@@ -2,8 +2,9 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,10 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from truing.cli.deployed import Model, Remote, refuse_local_options, remote_config
 from truing.cli.run import Json
 from truing.core.errors import InputError
+from truing.core.protocols import Sampler
 from truing.core.records import Answer, Conversation, Decoding, Message
 from truing.engine.settings import ModelConfig
+from truing.providers.names import is_deployed, open_deployed
 
 if TYPE_CHECKING:
     from truing.providers.local import LocalSystem
@@ -25,7 +29,8 @@ def chat(
     adapter: Annotated[
         str | None, typer.Argument(help="An adapter in the ledger (name or id); none: the bare model.")
     ] = None,
-    model: Annotated[str, typer.Option(help="smollm2-135m, hf:OWNER/NAME, a folder, or a GGUF file.")] = "smollm2-135m",
+    model: Model = "smollm2-135m",
+    remote: Remote = None,
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", help="Ask this and stop, instead of a dialogue.")
     ] = None,
@@ -49,8 +54,15 @@ def chat(
         raise InputError("the prompt is empty; give it with --prompt, or pipe it in")
     if prompt is None and as_json:
         raise InputError("--json needs one prompt; give it with --prompt, or pipe it in")
-    chosen = {"name": model, "dtype": dtype, "device": device, "template": template}
-    systems = _systems(context, adapter, ModelConfig.parse(chosen, "chat"), system)
+    systems: Mapping[str, Sampler]
+    if is_deployed(model):
+        refuse_local_options(model, {"ADAPTER": adapter, "--template": template})
+        systems = {model: open_deployed(model, remote_config(remote), system)}
+    else:
+        if remote:
+            raise InputError(f"--remote is for deployed models, and {model} is a local one; leave it out")
+        chosen = {"name": model, "dtype": dtype, "device": device, "template": template}
+        systems = _systems(context, adapter, ModelConfig.parse(chosen, "chat"), system)
     decoding = Decoding(max_new_tokens=max_new_tokens)
     console = Console()
     dialogues: dict[str, Conversation] = dict.fromkeys(systems, ())
@@ -59,12 +71,13 @@ def chat(
             dialogues = dict.fromkeys(systems, ())
             continue
         answers = {}
-        for name, local in systems.items():
+        for name, answering in systems.items():
             asked = (*dialogues[name], Message(role="user", content=text))
-            ((_, answers[name]),) = local.sample([asked], decoding)
-            dialogues[name] = (*asked, Message(role="assistant", content=answers[name].text))
+            ((_, answers[name]),) = answering.sample([asked], decoding)
+            if not answers[name].missing:  # what was not answered was not said
+                dialogues[name] = (*asked, Message(role="assistant", content=answers[name].text))
         if as_json:
-            plain = {name: answer.model_dump(include={"text", "finished"}) for name, answer in answers.items()}
+            plain = {name: _plain(answer) for name, answer in answers.items()}
             typer.echo(json.dumps({"prompt": text, "answers": plain}))
         else:
             table = Table(*map(escape, answers), expand=True)
@@ -111,7 +124,19 @@ def _read(console: Console) -> str:
         return ""
 
 
+def _plain(answer: Answer) -> dict[str, Any]:
+    """An answer as JSON: of a deployed model's, also when it came, and why there is none."""
+    further = {"missing", "observed"} if answer.observed else set()
+    return answer.model_dump(mode="json", include={"text", "finished", *further})
+
+
 def _shown(answer: Answer) -> Text:
-    """The answer as it is, and a note where it was cut."""
-    note = "" if answer.finished else f" … (cut at {len(answer.token_ids)} tokens)"
+    """The answer as it is, and a note where it was cut, may have been, or is missing."""
+    if answer.missing:
+        note = f" … ({answer.missing})"
+    elif answer.finished is None:
+        note = " … (whether it was cut is unknown)"
+    else:
+        length = f"{len(answer.token_ids)} tokens" if answer.observed is None else "the limit"
+        note = "" if answer.finished else f" … (cut at {length})"
     return Text(answer.text).append(note, "dim")

@@ -102,18 +102,45 @@ class System(Record):
     decoding: Decoding = Decoding()
 
 
+class Observation(Record):
+    """What is known of an answer that a deployed model gave. It was so at that time; another time it may be otherwise.
+
+    `time` is when it came (UTC), `reported_model` the name that the server told, `stop` its reason to end, as told
+    (None: it told none). `replied` is False where no attempt brought an answer. Token counts are the server's, None
+    where it told none: `output_tokens` are all that it wrote, thinking included; `thinking_tokens` that part, where it
+    is told apart. `request` is what was sent beside the conversation.
+    """
+
+    time: datetime
+    provider: str
+    reported_model: str | None
+    stop: str | None
+    replied: bool
+    attempts: int
+    prompt_tokens: int | None
+    output_tokens: int | None
+    thinking_tokens: int | None
+    request: Mapping[str, str | int | float | bool | None]
+
+
 class Answer(Record):
-    """A generated answer. `finished` is False where it was cut at the token limit: a cut answer is counted as such.
+    """A generated answer. `finished` is False where it was cut at the token limit (a cut answer is counted as such),
+    and None where a deployed model did not say.
 
     `logprobs` are the sampled tokens' log-probabilities (nats); `least_gap` is the smallest difference between the best
-    two logits along a greedy answer: below about 1e-3 another batch size may legitimately choose another token.
+    two logits along a greedy answer: below about 1e-3 another batch size may legitimately choose another token. Of a
+    deployed model's answer, which is `observed`, tokens and gap are not known, and log-probabilities only where asked
+    for. `missing` says why there is no whole answer by the model itself (the provider's filter, an empty reply, no
+    reply): such a text is not to be judged.
     """
 
     text: str
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
-    finished: bool
-    least_gap: float
+    finished: bool | None
+    least_gap: float | None
+    observed: Observation | None = None
+    missing: str = ""
 
 
 class Outcome(Record):

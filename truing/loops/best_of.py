@@ -1,7 +1,8 @@
 """Best of n: n answers a prompt, scored by a reward; each prompt's are kept as soon as they are whole.
 
 The answers of one prompt share its prefix in the engine. What a kept line holds is found again by its key, the digest
-of all that it depends on: a run that was killed goes on, and one with other settings is told from it.
+of all that it depends on: a run that was killed goes on, and one with other settings is told from it. A deployed
+model's answers carry their time; one that is missing has no reward and is never the best.
 """
 
 import os
@@ -13,28 +14,40 @@ from pydantic import ValidationError
 from truing.core.digest import canonical_json, digest
 from truing.core.errors import InputError, RunError
 from truing.core.protocols import Reward, Sampler
-from truing.core.records import Answer, Conversation, Decoding, Progress, Record
+from truing.core.records import Answer, Conversation, Decoding, Observation, Progress, Record
 from truing.judges.rewards import SumReward
 
 
 class Candidate(Record):
-    """One answer with its reward. `parts` are a weighted sum's scores, `logprob` the answer's (nats, end included)."""
+    """One answer with its reward. `parts` are a weighted sum's scores, `logprob` the answer's (nats, end included).
+
+    None is what a deployed model did not tell, and the reward of an answer that is `missing`, for the reason given
+    there.
+    """
 
     answer: str
-    reward: float
+    reward: float | None
     parts: Mapping[str, float] = {}
-    finished: bool
-    tokens: int
-    logprob: float
+    finished: bool | None
+    tokens: int | None
+    logprob: float | None
+    missing: str = ""
+    observed: Observation | None = None
 
 
 class Sampled(Record):
-    """All answers to one prompt, in the order of their draws. `best` is the place of the first with the most reward."""
+    """All answers to one prompt, in the order of their draws. `best` is the place of the first with the most reward, or
+    None where all are missing."""
 
     key: str
     prompt: Conversation
-    best: int
+    best: int | None
     candidates: tuple[Candidate, ...]
+
+    @property
+    def rewards(self) -> list[float]:
+        """The rewards of the answers that are there."""
+        return [one.reward for one in self.candidates if one.reward is not None]
 
 
 def keys_of(prompts: Sequence[Conversation], identity: str, reward: Reward, n: int, decoding: Decoding) -> list[str]:
@@ -66,34 +79,50 @@ def best_of(
             answers = [waiting[number][draw] for draw in range(n)]
             waiting[number].clear()
             candidates = _scored(reward, prompts[number], answers)
-            best = max(range(n), key=lambda draw: candidates[draw].reward)
+            known = {draw: one.reward for draw, one in enumerate(candidates) if one.reward is not None}
+            best = max(known, key=lambda draw: known[draw]) if known else None
             yield Sampled(key=keys[number], prompt=prompts[number], best=best, candidates=tuple(candidates))
 
 
 def _scored(reward: Reward, prompt: Conversation, answers: Sequence[Answer]) -> list[Candidate]:
-    rows = [(prompt, answer) for answer in answers]
+    there = [draw for draw, answer in enumerate(answers) if not answer.missing]
+    rows = [(prompt, answers[draw]) for draw in there]
     parts: dict[str, list[float]] = {}
-    if isinstance(reward, SumReward):
+    if not rows:
+        scores: list[float] = []
+    elif isinstance(reward, SumReward):
         parts = reward.parts(rows)
-        rewards = reward.total(parts)
+        scores = reward.total(parts)
     else:
-        rewards = reward.score(rows)
+        scores = reward.score(rows)
+    rewards: dict[int, float] = dict(zip(there, scores, strict=True))
     return [
         Candidate(
             answer=answer.text,
-            reward=score,
-            parts={name: scores[number] for name, scores in parts.items()},
+            reward=rewards.get(draw),
+            parts={name: found[there.index(draw)] for name, found in parts.items() if draw in rewards},
             finished=answer.finished,
-            tokens=len(answer.token_ids),
-            logprob=sum(answer.logprobs),
+            tokens=_tokens(answer),
+            logprob=sum(answer.logprobs) if answer.logprobs or answer.observed is None else None,
+            missing=answer.missing,
+            observed=answer.observed,
         )
-        for number, (answer, score) in enumerate(zip(answers, rewards, strict=True))
+        for draw, answer in enumerate(answers)
     ]
+
+
+def _tokens(answer: Answer) -> int | None:
+    """The tokens of the answer's text; of a deployed model's as far as it told, which is with or without thinking."""
+    if answer.observed is None:
+        return len(answer.token_ids)
+    written = answer.observed.output_tokens
+    return None if written is None else written - (answer.observed.thinking_tokens or 0)
 
 
 class SampleFile:
     """A JSON Lines file with a line a prompt. `kept` holds the lines of an earlier run by their keys; a last line that
-    a kill cut short is taken away, and its prompt is sampled again."""
+    a kill cut short is taken away, and its prompt is sampled again. So is a prompt of which a deployed model left a
+    draw without any reply: its older line stays where it is, and the newer one counts."""
 
     def __init__(self, path: Path, keys: Sequence[str]) -> None:
         """Raises `InputError` where the file holds anything else than lines of these keys."""
@@ -113,7 +142,8 @@ class SampleFile:
             if sampled.key not in keys:
                 what = "made from another prompt, model, reward or setting"
                 raise InputError(f"{path}, line {number}: {what}; choose another file, or repeat the earlier command")
-            self.kept[sampled.key] = sampled
+            if all(one.observed is None or one.observed.replied for one in sampled.candidates):
+                self.kept[sampled.key] = sampled
         if whole < len(content):
             os.truncate(path, whole)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from truing.engine.settings import ModelConfig
 from truing.ledger.ledger import Ledger
 from truing.loops.events import Notice
+from truing.providers.names import refuse_deployed
 
 if TYPE_CHECKING:
     from truing.engine.trunk import Trunk
@@ -17,6 +18,8 @@ class Context:
     """`root` is the ledger's folder; `benchmarks`, if given, one of public prompts to measure beside the probes."""
 
     def __init__(self, root: Path, model: ModelConfig, benchmarks: Path | None = None) -> None:
+        """Raises `InputError` for a deployed model: there is no trunk of it."""
+        refuse_deployed(model.name, "this")
         self.root = root
         self.model = model
         self.benchmarks = benchmarks

@@ -225,7 +225,7 @@ def record(
         kl_k3=k3(rollouts.drawn, batch.reference).sum().item() / answers,
         coefficient=policy.beta,
         entropy=torch.cat(update.entropy).mean().item(),
-        eos_rate=sum(one.finished for one in rollouts.answers) / answers,
+        eos_rate=sum(one.finished is True for one in rollouts.answers) / answers,
         distinct_2=1.0 if distinct is None else distinct,  # where no answer has two tokens, nothing repeats
         step_kl=update.step_kl,
         clip_fraction=torch.cat(update.outside).double().mean().item(),
