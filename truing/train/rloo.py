@@ -59,8 +59,8 @@ def train_rloo(
     `start_from` is an adapter folder of the same shape: the starting point and the reference (None: the bare trunk).
     With `checkpoint`, a file, state is saved after every iteration, and a run that finds its own goes on from it to the
     same weights. For the record only, `gold` is a reward that scores the answers, and `benign` a set of harmless
-    prompts that are asked (`train/benign.py`). Raises `InputError` before the first pass if something does not fit, `RunError`
-    where an iteration fails: the last checkpoint is then kept.
+    prompts that are asked (`train/benign.py`). Raises `InputError` before the first pass if something does not fit,
+    `RunError` where an iteration fails: the last checkpoint is then kept.
     """
 
     def lesson(policy: Policy, batch: Batch) -> Lesson:
