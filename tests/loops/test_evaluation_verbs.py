@@ -106,7 +106,7 @@ def test_the_page_of_a_policy_gradient_run_shows_its_rounds_without_being_asked(
     page = (ledger.folder(made["page"]) / "report.html").read_text(encoding="utf-8")
     assert "rloo: 4 rounds of drawing answers" in page
     assert f"kept: the policy of round {made['rloo'].metrics['kept_step']:.0f}" in page
-    for panel in ("proxy reward", "gold reward", "KL (nats an answer)", "harmless prompts refused", "√KL"):
+    for panel in ("proxy reward", "gold reward", "KL (nats an answer)", "harmless refused", "√KL"):
         assert panel in page
     assert "no limit is set" in page  # the KL's state is unknown, and says why
     assert page.count("<svg") == 3  # before and after, the rounds, the rewards against √KL

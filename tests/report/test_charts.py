@@ -113,7 +113,7 @@ def test_the_same_numbers_draw_the_same_bytes() -> None:
 def panels(svg: str) -> list[str]:
     """The titles of a chart's panels: the texts that are no numbers and no axis' names."""
     texts = [text.text or "" for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
-    return [text for text in texts if not re.fullmatch(r"[\d.−]+|round( \d+)?|step|alarm|√KL.*", text)]
+    return [text for text in texts if not re.fullmatch(r"[\d.−]+|round( \d+)?|step|√KL.*", text)]
 
 
 def points(svg: str) -> int:
@@ -128,8 +128,8 @@ def diamonds(svg: str) -> int:
 def test_every_signal_that_was_measured_has_a_panel_and_no_other() -> None:
     always = ["proxy reward", "KL (nats an answer)", "length (tokens)", "distinct-2", "answers that end"]
     assert panels(SVGS["plain signals"]) == always
-    both = [always[0], "gold reward", *always[1:], "harmless prompts refused"]
-    assert panels(SVGS["signals"]) == both
+    both = [always[0], "gold reward", *always[1:], "harmless refused"]
+    assert panels(watched_signals(RUN)) == both
     assert panels(SVGS["over-optimisation"]) == ["proxy reward", "gold reward"]
     assert panels(SVGS["proxy alone"]) == ["proxy reward"]
 
@@ -143,7 +143,10 @@ def test_gold_has_a_point_only_where_it_was_measured_and_a_negative_estimate_of_
 
 def test_an_alarm_is_a_line_in_its_signal_s_panel_and_the_kept_round_a_diamond_wherever_it_was_measured() -> None:
     assert SVGS["signals"].count("stroke: var(--first)") == 2
-    assert len(re.findall(r">alarm</text>", SVGS["signals"])) == 2
+    assert [name for name in panels(SVGS["signals"]) if "alarm" in name] == [
+        "gold reward: alarm at 4",
+        "harmless refused: alarm at 6",
+    ]
     assert diamonds(SVGS["signals"]) == 7
     assert diamonds(watched_signals(RUN, kept=5)) == 6  # gold was not measured in round 5
     assert diamonds(SVGS["over-optimisation"]) == 2

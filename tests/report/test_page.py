@@ -180,6 +180,9 @@ def test_a_policy_gradient_run_is_shown_with_its_signals_what_they_say_and_what_
     last = Page(render(contents(runs=[policy_run(kept=None)]))).words
     assert "the last policy was kept" in last
     assert "diamond" not in last
+    assert "could not be judged" not in last
+    point = policy_run().points[0].model_copy(update={"unjudged": 0.5})
+    assert "could not be judged" in Page(render(contents(runs=[policy_run(points=[point])]))).words
 
 
 @pytest.mark.parametrize("place", ["prompt", "answer", "title", "model", "step", "run", "overlap"])

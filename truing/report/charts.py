@@ -69,7 +69,7 @@ _PANELS = (
     ("length (tokens)", "length", False),
     ("distinct-2", "distinct", True),
     ("answers that end", "end", True),
-    ("harmless prompts refused", "benign", True),
+    ("harmless refused", "benign", True),
 )
 
 
@@ -94,8 +94,8 @@ def watched_signals(
             if point.step == kept:
                 _diamond(axis, kept, getattr(point, value))
         if (step := alarms.get(value)) is not None:
-            _alarm(axis, step, late=step > (rounds[0] + rounds[-1]) / 2)
-        axis.set_title(name, fontsize=9, color=_INK, loc="left")
+            axis.axvline(step, color=_FIRST, linewidth=1.4)
+        axis.set_title(name if step is None else f"{name}: alarm at {step}", fontsize=9, color=_INK, loc="left")
         axis.set_xlabel("round", fontsize=8)
         axis.xaxis.get_major_locator().set_params(integer=True)
     told = [f"{name} {_from_to(points, value)}" for name, value, _ in panels] if points else ["nothing yet"]
@@ -131,17 +131,7 @@ def over_optimisation(points: "Sequence[Iteration]", title: str = "a run", kept:
 
 def _diamond(axis: "Axes", x: float, y: float | None) -> None:
     if y is not None:
-        axis.plot([x], [y], marker="D", markersize=6, fillstyle="none", color=_INK, linestyle="none")
-
-
-def _alarm(axis: "Axes", step: float, late: bool) -> None:
-    """A vertical line with its name at its upper end, on the side where there is more room."""
-    axis.axvline(step, color=_FIRST, linewidth=1.4)
-    place, side = ((-3, -1), "right") if late else ((3, -1), "left")
-    axis.annotate(
-        "alarm", (step, 1), xycoords=("data", "axes fraction"), xytext=place, textcoords="offset points", fontsize=7,
-        ha=side, va="top", color=_INK,
-    )  # fmt: skip
+        axis.plot([x], [y], marker="D", markersize=6, fillstyle="none", color=_INK, linestyle="none", clip_on=False)
 
 
 def _from_to(points: "Sequence[Iteration]", name: str) -> str:
