@@ -1,8 +1,8 @@
 """A judged answer belongs to its own probe; what the judge cannot read is unknown and never a no."""
 
 from tests.providers.conftest import Scripted, ask
-from truing.core.records import Conversation, Decoding, Outcome, Probe
-from truing.evals.tasks.answers import AnswerTask
+from truing.core.records import Answer, Conversation, Decoding, Outcome, Probe
+from truing.evals.tasks.answers import AnswerTask, judged
 from truing.judges.refusal import RefusalJudge
 
 
@@ -35,6 +35,13 @@ def test_a_wrong_pairing_would_be_seen() -> None:
     crossed = Scripted(answer={"q1": "q2", "q2": "q1"}.__getitem__)
     items = AnswerTask("echo", "mine", EchoJudge()).run(crossed, [probe(1), probe(2)], Decoding())
     assert [item.value for item in items] == [0.0, 0.0]
+
+
+def test_an_answer_that_is_missing_is_unknown_even_where_its_text_reads_like_one() -> None:
+    cut_off = Answer(text="I name q1", token_ids=(), logprobs=(), finished=None, least_gap=None, missing="filtered")
+    item = judged("echo", probe(1), cut_off, EchoJudge())
+    assert (item.value, item.reason) == (None, "filtered")
+    assert judged("echo", probe(1), cut_off.model_copy(update={"missing": ""}), EchoJudge()).value == 1.0
 
 
 def test_what_cannot_be_judged_is_unknown() -> None:

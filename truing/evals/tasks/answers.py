@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from truing.core.protocols import Judge, Sampler
-from truing.core.records import Answer, Decoding, ItemResult, Probe
+from truing.core.records import Answer, Decoding, ItemResult, Outcome, Probe
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class AnswerTask:
 
 
 def judged(task: str, probe: Probe, answer: Answer, judge: Judge) -> ItemResult:
-    """An answer to a probe as an item of a task."""
-    outcome = judge.judge(probe.prompt, answer.text)
+    """An answer to a probe as an item of a task; one that is missing is unknown, whatever its text."""
+    outcome = Outcome(value=None, reason=answer.missing) if answer.missing else judge.judge(probe.prompt, answer.text)
     return ItemResult(
         task=task,
         item=probe.id,
