@@ -94,11 +94,13 @@ def test_a_run_begins_with_the_critic_that_another_left_and_without_it_with_one_
 
 def test_a_run_with_another_critic_is_another_run(tmp_path: Path) -> None:
     learned("adapter", tmp_path / "left")
+    learned("adapter", tmp_path / "other", seed=1)
     path, changes = tmp_path / "run", {"iterations": 2}
     items = train("ppo", trunk(), changes=changes, critic_from=tmp_path / "left", checkpoint=path)
     assert len(steps_of(items)) == 2
-    with pytest.raises(InputError, match="a run with other inputs"):
-        next(train("ppo", trunk(), changes=changes, checkpoint=path))
+    for critic_from in (tmp_path / "other", None):
+        with pytest.raises(InputError, match="a run with other inputs"):
+            next(train("ppo", trunk(), changes=changes, critic_from=critic_from, checkpoint=path))
 
 
 def test_a_run_that_was_stopped_leaves_the_same_critic(tmp_path: Path) -> None:
