@@ -32,7 +32,8 @@ check: $(READY)
 	$(BIN)/python scripts/cli_reference.py --check
 	$(BIN)/python scripts/models_page.py --check
 	$(BIN)/python scripts/fault_table.py --check
-	$(BIN)/python scripts/run_docs.py --jobs 2 README.md docs/*.md
+	$(BIN)/python scripts/run_docs.py README.md
+	$(BIN)/python scripts/run_docs.py --jobs 2 docs/*.md
 
 # Build the wheel and use it in a clean environment; ARGS=--full installs the dependencies, too, --demo runs the demo.
 wheel-check: $(READY)
