@@ -194,10 +194,13 @@ def test_a_missing_benchmark_is_refused_before_the_first_step(ledger: Ledger, tm
 
 
 def test_benchmark_prompts_are_evenly_spaced_and_none_twice(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("goal,target\n" + "".join(f'"goal, {n}",x\n' for n in range(10)))
-    (tmp_path / "x.csv").write_text("prompt,label\n" + "".join(f"ask {n},{'un' * (n % 2)}safe\n" for n in range(6)))
-    files = {"advbench": tmp_path / "a.csv", "xstest": tmp_path / "x.csv"}
-    probes = benchmark_probes(files, 4)
+    for name in ("advbench", "xstest"):
+        (tmp_path / name).mkdir()
+    goals = "goal,target\n" + "".join(f'"goal, {n}",x\n' for n in range(10))
+    (tmp_path / "advbench" / "advbench.csv").write_text(goals)
+    asked = "id,prompt,type,label\n" + "".join(f"{n},ask {n},any,{'un' * (n % 2)}safe\n" for n in range(6))
+    (tmp_path / "xstest" / "xstest_prompts.csv").write_text(asked)
+    probes = benchmark_probes(tmp_path, 4)
     prompts = {group: [p.prompt[0].content for p in probes if p.group == group] for group in {p.group for p in probes}}
     assert prompts == {
         "advbench": ["goal, 0", "goal, 2", "goal, 5", "goal, 7"],
@@ -205,6 +208,9 @@ def test_benchmark_prompts_are_evenly_spaced_and_none_twice(tmp_path: Path) -> N
         "xstest_unsafe": ["ask 1", "ask 3", "ask 5"],
     }
     assert len({probe.id for probe in probes}) == len(probes)
+    (tmp_path / "advbench" / "advbench.csv").write_text(f"{goals},x\n")
+    with pytest.raises(InputError, match=r"advbench\.csv, line 12: 'goal' is missing or empty; fetch the file again"):
+        benchmark_probes(tmp_path, 4)
 
 
 def test_a_summary_counts_unknown_and_cut_apart_from_the_mean() -> None:

@@ -175,13 +175,13 @@ def print_gate(report: "GateReport", console: Console) -> None:
 
 
 def number(value: float | None, unit: str, signed: bool = False) -> str:
-    """A mean (`20.4%`) or, signed, a difference (`+17.2` percentage points); nats with two decimals, tokens and seconds
-    with one, MB with none."""
+    """A mean (`20.4%`) or, signed, a difference (`+17.2` percentage points); scores and ratios with three decimals,
+    nats with two, tokens and seconds with one, MB with none."""
     if value is None or not math.isfinite(value):
         return "unknown"
     if unit == "share":
         return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}%"
-    decimals = {"nats": 2, "MB": 0}.get(unit, 1)
+    decimals = {"score": 3, "ratio": 3, "nats": 2, "MB": 0}.get(unit, 1)
     return f"{value:+,.{decimals}f}" if signed else f"{value:,.{decimals}f}"
 
 
@@ -195,7 +195,8 @@ def bounds(low: float, high: float, unit: str, signed: bool = False) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     shown = [number(bound, unit, signed).removesuffix("%") for bound in (low, high)]
-    return f"[{(',' if unit in ('share', 'nats') else ', ').join(shown)}]"  # thousands have commas of their own
+    between = "," if unit in ("share", "nats", "score") else ", "  # thousands have commas of their own
+    return f"[{between.join(shown)}]"
 
 
 def _items(context: typer.Context, name: str) -> "list[ItemResult]":

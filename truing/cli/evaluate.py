@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from truing.cli.compare import interval, number
+from truing.cli.compare import bounds, interval, number
 from truing.cli.run import DataDir, Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
 from truing.core.errors import InputError
@@ -160,16 +160,12 @@ def _print_tasks(folder: Path) -> None:
 
 
 def _shown(figure: "Figure") -> tuple[str, str]:
-    def one(value: float | None) -> str:
-        return number(value, figure.unit) if figure.unit in ("share", "nats") else _signed(value, figure.unit)
-
+    """The value, and its interval where it has one."""
+    signed = figure.unit == "score"
+    value = number(figure.value, figure.unit, signed)
     if figure.low is None or figure.high is None:
-        return one(figure.value), ""
-    return one(figure.value), f"[{one(figure.low).removesuffix('%')},{one(figure.high).removesuffix('%')}]"
-
-
-def _signed(value: float | None, unit: str) -> str:
-    return "unknown" if value is None else f"{value:+.3f}" if unit == "score" else f"{value:.3f}"
+        return value, ""
+    return value, bounds(figure.low, figure.high, figure.unit, signed)
 
 
 def _notes(report: "TaskReport", sample: "ItemResult") -> list[str]:

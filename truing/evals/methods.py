@@ -51,11 +51,15 @@ class Measure:
     better: Better = "neither"
 
 
+def _ended(item: ItemResult) -> float | None:
+    return None if item.finished is None else float(item.finished)
+
+
 MEASURES = (
     *(Measure(one.task, one.title, lambda item: item.value, one.task, one.unit, one.better) for one in METRICS),
     Measure("kl", "KL from the bare model, nats", lambda item: item.detail.get("kl"), duel.TASK, "nats"),
     Measure("length", "length, tokens", lambda item: item.detail.get("tokens"), duel.TASK, "tokens"),
-    Measure("ended", "answers that end", lambda item: float(item.finished), duel.TASK),
+    Measure("ended", "answers that end", _ended, duel.TASK),
     Measure("seconds", "training, s", lambda run: run.seconds, unit="s"),
     Measure("seconds_in_all", "with all training before it, s", lambda run: run.seconds_in_all, unit="s"),
     Measure("peak_mb", "most memory, MB", lambda run: run.peak_mb, unit="MB"),

@@ -27,6 +27,10 @@ class TaskSettings(Record):
     seed: int = 0
     ties: Literal["strict", "right"] = "strict"
 
+    def wins(self, margin: float) -> float:
+        """1.0 where a right choice that is likelier by `margin` (nats) than the best wrong one counts as right."""
+        return float(margin > 0 or (margin == 0 and self.ties == "right"))
+
 
 def never_misfits(_prompt: Conversation, _decoding: Decoding) -> str:
     """For systems that take prompts of any length."""
@@ -60,6 +64,12 @@ class Loaded:
     rows: list[Any]
     bad: list[BadRow] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, paths: Sequence[Path], read: Callable[[Path], tuple[list[Any], list[BadRow]]]) -> "Loaded":
+        """All rows of some files."""
+        found = [read(path) for path in paths]
+        return cls([row for rows, _ in found for row in rows], [row for _, bad in found for row in bad])
+
 
 Run = Callable[[Subject, Sequence[Any], TaskSettings], Iterator[ItemResult]]
 
@@ -73,7 +83,7 @@ def no_figures(_items: Sequence[ItemResult]) -> list[Figure]:
 class Task:
     """One task on a public set.
 
-    `files` are what it reads, below a data folder; `home` is where they come from. `prompt` is what a row asks, before
+    `files` are what it reads, below a data folder; `home` is where they come from. `asks` is what a row asks, before
     any chat template; `run` yields `items_a_row` items for each row, each with the row's id; `derived` makes the
     figures that are no means, from all items. `version` changes whenever the same answers and scores may give other
     items.
@@ -88,7 +98,7 @@ class Task:
     metrics: tuple[Metric, ...]
     files: Callable[[Path], list[Path]]
     read: Callable[[Path], Loaded]
-    prompt: Callable[[Any], Question | Conversation]
+    asks: Callable[[Any], Question | Probe]
     run: Run
     derived: Callable[[Sequence[ItemResult]], list[Figure]] = no_figures
     items_a_row: int = 1

@@ -19,7 +19,7 @@ from truing.train.records import TrainStep
 
 _CUT_AT = 220
 # Answers to these prompts may be harmful where the system complied: a report needs no more than their beginning.
-_HARMFUL_TASKS = {"refusal", "advbench", "xstest_unsafe", "do_not_answer", "harmbench_asr"}
+_HARMFUL_TASKS = {"refusal", "advbench", "xstest_unsafe"}
 _HARMFUL_CUT = 90
 
 
@@ -98,7 +98,7 @@ def pick_examples(
         for item in mine[:each]:
             cut = _HARMFUL_CUT if task in _HARMFUL_TASKS else _CUT_AT
             earlier = before[task, item.item]
-            refused = item.value == (0.0 if task == "harmbench_asr" else 1.0)  # success is not to be refused
+            refused = item.value == 1.0
             examples.append(
                 Example(
                     task=task,

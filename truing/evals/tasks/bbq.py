@@ -19,7 +19,6 @@ from truing.core.errors import InputError
 from truing.core.records import ChoiceScores, ItemResult, Question
 from truing.core.statistics import cluster_bootstrap_of
 from truing.data.bbq import BBQQuestion, read_questions
-from truing.data.rows import BadRow
 from truing.evals.metric import Figure, Metric, figure
 from truing.evals.task import Loaded, Subject, Task, TaskSettings, unknown
 
@@ -33,15 +32,10 @@ def files(folder: Path) -> list[Path]:
 
 def read(folder: Path) -> Loaded:
     """All questions. Raises `InputError` where two files have the same one."""
-    rows: list[BBQQuestion] = []
-    bad: list[BadRow] = []
-    for path in files(folder):
-        good, wrong = read_questions(path)
-        rows += good
-        bad += wrong
-    if len({row.id for row in rows}) < len(rows):
+    loaded = Loaded.of(files(folder), read_questions)
+    if len({row.id for row in loaded.rows}) < len(loaded.rows):
         raise InputError(f"{folder / 'bbq'}: two files hold the same category; keep one of them")
-    return Loaded(rows, bad)
+    return loaded
 
 
 def run(subject: Subject, rows: Sequence[BBQQuestion], _settings: TaskSettings) -> Iterator[ItemResult]:
@@ -134,7 +128,7 @@ BBQ = Task(
     metrics=tuple(Metric(f"bbq_{context}", f"BBQ {context}: right", "higher") for context in _CONTEXTS),
     files=files,
     read=read,
-    prompt=question,
+    asks=question,
     run=run,
     derived=derived,
     chance="accuracy .333, bias scores 0",

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from truing.core.records import ItemResult, Message, Probe
 from truing.data.do_not_answer import Declinable, read_prompts
-from truing.data.rows import BadRow
 from truing.evals.metric import Figure, Metric, mean_figure
 from truing.evals.task import Loaded, Task, answering
 from truing.judges.refusal import MEASURED, RefusalJudge
@@ -32,17 +31,6 @@ def files(folder: Path) -> list[Path]:
     return [folder / "do-not-answer" / f"{area}.jsonl" for area in AREAS]
 
 
-def read(folder: Path) -> Loaded:
-    """All prompts."""
-    rows: list[Declinable] = []
-    bad: list[BadRow] = []
-    for path in files(folder):
-        good, wrong = read_prompts(path)
-        rows += good
-        bad += wrong
-    return Loaded(rows, bad)
-
-
 def derived(items: Sequence[ItemResult]) -> list[Figure]:
     """The rate of each risk area, which an item's id tells."""
     areas = {area: [item for item in items if item.item.rpartition("-")[0] == area] for area in AREAS}
@@ -62,8 +50,8 @@ DO_NOT_ANSWER = Task(
     version=1,
     metrics=(Metric("do_not_answer", "Do-Not-Answer: refuses", "higher"),),
     files=files,
-    read=read,
-    prompt=lambda row: _probe(row).prompt,
+    read=lambda folder: Loaded.of(files(folder), read_prompts),
+    asks=_probe,
     run=answering(_probe, {"do_not_answer": ("do_not_answer", _JUDGE)}),
     derived=derived,
     judge=_JUDGE,

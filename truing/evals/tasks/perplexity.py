@@ -78,7 +78,7 @@ PERPLEXITY = Task(
     metrics=(Metric("perplexity", "log-prob. a token of passages", "higher", "nats"),),
     files=files,
     read=lambda folder: Loaded([passage for path in files(folder) for passage in read_passages(path)]),
-    prompt=question,
+    asks=question,
     run=run,
     derived=derived,
 )

@@ -38,7 +38,7 @@ def labelled(rows: Sequence[LabelledCompletion]) -> list[ItemResult]:
     ]
 
 
-def verdict_of(item: ItemResult, verdict: Verdict) -> float | None:
+def has_verdict(item: ItemResult, verdict: Verdict) -> float | None:
     """Whether an item has a verdict; None where it does not say."""
     if item.value is None:
         return None
@@ -51,9 +51,9 @@ def verdict_of(item: ItemResult, verdict: Verdict) -> float | None:
 def _rate(half: Half, verdict: Verdict, items: Sequence[ItemResult]) -> Figure:
     """A share of all items where every one is known; unknown as a whole where a refusal may be of either kind: the
     known ones are no sample of the others."""
-    values = [verdict_of(item, verdict) for item in items]
+    values = [has_verdict(item, verdict) for item in items]
     known = [value for value in values if value is not None]
-    undecided = any(verdict_of(item, verdict) is None and item.value is not None for item in items)
+    undecided = any(has_verdict(item, verdict) is None and item.value is not None for item in items)
     interval = None if undecided or not known else wilson(sum(known), len(known))
     value = None if interval is None else sum(known) / len(known)
     made = figure(f"xstest_{half}_{verdict}", f"XSTest {half}: {_VERDICTS[verdict]}", value, interval, items, "share")
@@ -93,8 +93,8 @@ XSTEST = Task(
         Metric("xstest_safe", "XSTest safe: refuses", "lower"),
     ),
     files=files,
-    read=lambda folder: Loaded(*read_prompts(files(folder)[0])),
-    prompt=lambda row: _probe(row).prompt,
+    read=lambda folder: Loaded.of(files(folder), read_prompts),
+    asks=_probe,
     run=answering(_probe, {f"xstest_{half}": (f"xstest_{half}", _JUDGE) for half in _HALVES}),
     derived=derived,
     judge=_JUDGE,

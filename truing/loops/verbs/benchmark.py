@@ -212,10 +212,10 @@ def _ordered(task: Task, rows: Sequence[Record], items: Sequence[ItemResult]) ->
 
 def _as_sent(system: "LocalSystem", task: Task, rows: Sequence[Record]) -> dict[str, str]:
     """The first prompt exactly as it was sent (of a choice: with the first one), and the template's digest."""
-    prompt = task.prompt(rows[0])
-    if isinstance(prompt, Question):
-        return {"first_prompt": prompt.context + prompt.choices[0], "template": ""}
-    return {"first_prompt": system.chat.render(prompt), "template": digest(system.chat.tokenizer.chat_template)}
+    asked = task.asks(rows[0])
+    if isinstance(asked, Question):
+        return {"first_prompt": asked.context + asked.choices[0], "template": ""}
+    return {"first_prompt": system.chat.render(asked.prompt), "template": digest(system.chat.tokenizer.chat_template)}
 
 
 def _versions() -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The verb `evaluate`: the model, bare or with an adapter, on a dataset's probes and on public benchmarks at hand."""
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
@@ -13,9 +12,12 @@ from pydantic import Field
 from truing.core.config import Config
 from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
-from truing.core.records import Decoding, ItemResult, Message, Probe, Record
+from truing.core.records import Decoding, ItemResult, Probe, Record
 from truing.data.native import lines_of, read_probes
 from truing.evals.run import ANSWER_TASKS, VERSION, count_items, evaluate
+from truing.evals.task import evenly, missing_files
+from truing.evals.tasks.advbench import ADVBENCH
+from truing.evals.tasks.xstest import XSTEST
 from truing.loops.context import Context
 from truing.loops.events import Total
 from truing.loops.recipe import Step, StepResult
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from truing.providers.local import LocalSystem
     from truing.providers.stored import Stored
 
-_BENCHMARKS = {"advbench": "advbench/advbench.csv", "xstest": "xstest/xstest_prompts.csv"}
+_BENCHMARKS = (ADVBENCH, XSTEST)
 
 
 class EvaluateConfig(Config):
@@ -48,16 +50,18 @@ class Evaluate:
 
     def reads(self, config: EvaluateConfig, _roles: Collection[str], context: Context) -> Mapping[str, str]:
         """The benchmark files that are at hand, and which judges there are: another version may judge otherwise."""
-        files = _benchmark_files(context, config)
+        folder = _benchmark_folder(context, config)
+        files = [] if folder is None else [path for task in _BENCHMARKS for path in task.files(folder)]
         return {
-            "benchmarks": digest({name: digest_file(path) for name, path in files.items()}),
+            "benchmarks": digest([digest_file(path) for path in files]),
             "judges": ", ".join(sorted({task.judge.version for task in ANSWER_TASKS})),
         }
 
     def run(self, step: Step, config: EvaluateConfig) -> Generator[Record, None, StepResult]:
         """Write items.jsonl (one line an item) and summary.json."""
         own = read_probes(step.parent_folder("data") / "probes.jsonl")
-        probes = own + benchmark_probes(_benchmark_files(step.context, config), config.benchmark_items)
+        folder = _benchmark_folder(step.context, config)
+        probes = own + ([] if folder is None else benchmark_probes(folder, config.benchmark_items))
         duelling = own if "gold_model" in step.parents else []
         if not probes or ("gold_model" in step.parents and not own):
             raise InputError(f"[{step.name}] there is nothing to measure: the dataset has no probes; give it some")
@@ -128,36 +132,35 @@ def open_local(context: Context, adapter: Path | None) -> "tuple[LocalSystem, Lo
     return system, reference, lambda: remove_adapter(trunk, "measured")
 
 
-def _benchmark_files(context: Context, config: EvaluateConfig) -> dict[str, Path]:
-    """The public benchmark files to measure. Raises `InputError` if a named folder lacks one of them."""
+def _benchmark_folder(context: Context, config: EvaluateConfig) -> Path | None:
+    """The folder of public sets, where they are to be measured. Raises `InputError` if it lacks one of their files."""
     if context.benchmarks is None or config.benchmark_items == 0:
-        return {}
-    files = {name: context.benchmarks / path for name, path in _BENCHMARKS.items()}
-    for path in files.values():
-        if not path.is_file():
-            raise InputError(
-                f"--benchmarks {context.benchmarks}: there is no {path}; it needs {', '.join(_BENCHMARKS.values())}"
-            )
-    return files
+        return None
+    for task in _BENCHMARKS:
+        if missing := missing_files(task, context.benchmarks):
+            needed = ", ".join(str(path) for one in _BENCHMARKS for path in one.files(Path()))
+            raise InputError(f"--benchmarks {context.benchmarks}: there is no {missing[0]}; it needs {needed}")
+    return context.benchmarks
 
 
-def benchmark_probes(files: Mapping[str, Path], count: int) -> list[Probe]:
-    """`count` evenly spaced prompts of AdvBench and of each half of XSTest."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name, path in files.items():
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if name == "advbench":
-                    groups["advbench"].append(row["goal"])
-                else:
-                    groups[f"xstest_{row['label']}"].append(row["prompt"])
-    probes = []
-    for group, prompts in groups.items():
-        for number in range(min(count, len(prompts))):
-            place = number * len(prompts) // min(count, len(prompts))
-            prompt = (Message(role="user", content=prompts[place]),)
-            probes.append(Probe(id=f"{group}-{place}", group=group, topic=f"{group}-{place}", prompt=prompt))
-    return probes
+def benchmark_probes(folder: Path, count: int) -> list[Probe]:
+    """`count` evenly spaced prompts of AdvBench and of each half of XSTest. Raises `InputError` where a row cannot be
+    used."""
+    groups: dict[str, list[Probe]] = defaultdict(list)
+    for task in _BENCHMARKS:
+        loaded = task.read(folder)
+        if loaded.bad:
+            first = loaded.bad[0]
+            raise InputError(f"{first.file}, {first.unit} {first.line}: {first.reason}; fetch the file again")
+        for row in loaded.rows:
+            probe = task.asks(row)
+            assert isinstance(probe, Probe)
+            groups[probe.group].append(probe)
+    return [
+        probe.model_copy(update={"id": f"{group}-{place}"})  # a set's own ids may be those of the dataset's probes
+        for group, probes in groups.items()
+        for place, probe in evenly(list(enumerate(probes)), count)
+    ]
 
 
 def summarise(items: list[ItemResult]) -> dict[str, dict[str, float | None]]:
