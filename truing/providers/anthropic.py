@@ -5,14 +5,13 @@ counts thinking among the output without telling it apart.
 """
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 
 import anthropic
-import httpx2
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from truing.providers.settings import RemoteConfig
-from truing.providers.wire import Asker, FailedError, Reply, Request, cut, garbage, half, message_of, refused
+from truing.providers.wire import Asker, Count, Reply, Request, failures, half, plain
 
 ADDRESS = "https://api.anthropic.com"
 ADDRESS_VARIABLE = "ANTHROPIC_BASE_URL"
@@ -25,7 +24,6 @@ _MISSING = {
     "tool_use": "the model called a tool instead of answering (tool_use)",
     "pause_turn": "the provider paused the turn (pause_turn)",
 }
-Count = Annotated[int, Field(ge=0)]
 
 
 # What is read of a reply; the rest of it may be anything.
@@ -82,18 +80,10 @@ class AnthropicAsker:
 
     async def ask(self, request: Request) -> Reply:
         """One message. Raises `FailedError`."""
-        try:
+        with failures(anthropic):
             found = await self._client.messages.create(**self._parameters(request), stream=self._config.stream)
-            return _reply(await _joined(found) if self._config.stream else _Message.model_validate(_plain(found)))
-        except anthropic.APIStatusError as error:
-            message = message_of(error.body, error.message)
-            raise refused(error.status_code, message, error.response.headers) from None
-        except (anthropic.APIConnectionError, httpx2.TransportError) as error:
-            raise cut(error) from None
-        except anthropic.APIError as error:
-            raise FailedError(f"the server broke off ({error.message})", again=True, billed=True) from None
-        except ValueError as error:
-            raise garbage(str(error)) from None
+            whole = await _joined(found) if self._config.stream else _Message.model_validate(plain(anthropic, found))
+            return _reply(whole)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -113,19 +103,12 @@ class AnthropicAsker:
         return parameters
 
 
-def _plain(found: Any) -> Any:
-    """What the library made of a JSON object, as plain values. Raises `FailedError` where there was none."""
-    if not isinstance(found, anthropic.BaseModel):
-        raise garbage("it is no JSON object")
-    return found.to_dict(warnings=False)
-
-
 async def _joined(stream: AsyncIterator[Any]) -> _Message:
     """The message whose pieces a stream brings. Raises `FailedError` where its end is not there."""
     text, stop, model = "", None, None
     usage: dict[str, Any] = {}
     async for raw in stream:
-        event = _Event.model_validate(_plain(raw))
+        event = _Event.model_validate(plain(anthropic, raw))
         if event.message is not None:
             model = event.message.model
         for told in (event.message and event.message.usage, event.usage):  # the later counts are the whole ones

@@ -5,7 +5,7 @@ Source: the API reference, https://ai.google.dev/api/generate-content. Thinking 
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import google.genai
 import httpx2
@@ -13,7 +13,7 @@ from google.genai import errors, types
 from pydantic import BaseModel, Field
 
 from truing.providers.settings import RemoteConfig
-from truing.providers.wire import Asker, Reply, Request, cut, garbage, half, refused
+from truing.providers.wire import Asker, Count, Reply, Request, cut, garbage, half, refused
 
 ADDRESS = "https://generativelanguage.googleapis.com"
 ADDRESS_VARIABLE = "GOOGLE_GEMINI_BASE_URL"
@@ -23,7 +23,6 @@ HAS_LOGPROBS = True
 _FINISHED = {"STOP": True, "MAX_TOKENS": False}
 _UNKNOWN = ("FINISH_REASON_UNSPECIFIED", "OTHER", "LANGUAGE")  # every other reason is a filter or a tool
 _ROLES = {"user": "user", "assistant": "model"}
-Count = Annotated[int, Field(ge=0)]
 
 
 # What is read of a reply; the rest of it may be anything.

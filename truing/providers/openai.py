@@ -5,14 +5,13 @@ server leaves inside the text stays there.
 """
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 
-import httpx2
 import openai
 from pydantic import BaseModel, Field
 
 from truing.providers.settings import RemoteConfig
-from truing.providers.wire import Asker, FailedError, Reply, Request, cut, garbage, half, message_of, refused
+from truing.providers.wire import Asker, Count, Reply, Request, failures, half, plain
 
 ADDRESS = "https://api.openai.com/v1"
 ADDRESS_VARIABLE = "OPENAI_BASE_URL"
@@ -25,7 +24,6 @@ _MISSING = {
     "tool_calls": "the model called a tool instead of answering (tool_calls)",
     "function_call": "the model called a tool instead of answering (function_call)",
 }
-Count = Annotated[int, Field(ge=0)]
 
 
 # What is read of a reply; the rest of it may be anything.
@@ -99,18 +97,10 @@ class OpenAIAsker:
 
     async def ask(self, request: Request) -> Reply:
         """One chat completion. Raises `FailedError`."""
-        try:
+        with failures(openai):
             found = await self._client.chat.completions.create(**self._parameters(request))
-            return _reply(await _joined(found) if self._config.stream else _Completion.model_validate(_plain(found)))
-        except openai.APIStatusError as error:
-            message = message_of(error.body, error.message)
-            raise refused(error.status_code, message, error.response.headers) from None
-        except (openai.APIConnectionError, httpx2.TransportError) as error:
-            raise cut(error) from None
-        except openai.APIError as error:
-            raise FailedError(f"the server broke off ({error.message})", again=True, billed=True) from None
-        except ValueError as error:
-            raise garbage(str(error)) from None
+            whole = await _joined(found) if self._config.stream else _Completion.model_validate(plain(openai, found))
+            return _reply(whole)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -132,19 +122,12 @@ class OpenAIAsker:
         return parameters
 
 
-def _plain(found: Any) -> Any:
-    """What the library made of a JSON object, as plain values. Raises `FailedError` where there was none."""
-    if not isinstance(found, openai.BaseModel):
-        raise garbage("it is no JSON object")
-    return found.to_dict(warnings=False)
-
-
 async def _joined(stream: AsyncIterator[Any]) -> _Completion:
     """The completion whose pieces a stream brings. Raises `FailedError` where its end is not there."""
     text, refusal, stop, model, usage = "", "", None, None, None
     tokens: list[_Token] = []
     async for raw in stream:
-        chunk = _Chunk.model_validate(_plain(raw))
+        chunk = _Chunk.model_validate(plain(openai, raw))
         model, usage = chunk.model or model, chunk.usage or usage
         for piece in chunk.choices[:1]:
             text += piece.delta.content or ""

@@ -6,12 +6,17 @@ The words of HTTP that all three share (which status may be asked again, how lon
 import email.utils
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Any, Protocol
+
+from pydantic import Field
 
 from truing.core.records import Message
 from truing.providers.limits import Tokens
+
+Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,31 @@ class Asker(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@contextmanager
+def failures(library: Any) -> Iterator[None]:
+    """Turn what the library `openai` or `anthropic` raises into a `FailedError`. One generator makes both: their errors
+    have the same names."""
+    import httpx2
+
+    try:
+        yield
+    except library.APIStatusError as error:
+        raise refused(error.status_code, message_of(error.body, error.message), error.response.headers) from None
+    except (library.APIConnectionError, httpx2.TransportError) as error:
+        raise cut(error) from None
+    except library.APIError as error:
+        raise FailedError(f"the server broke off ({error.message})", again=True, billed=True) from None
+    except ValueError as error:
+        raise garbage(str(error)) from None
+
+
+def plain(library: Any, found: Any) -> Any:
+    """What such a library made of a JSON object, as plain values. Raises `FailedError` where there was none."""
+    if not isinstance(found, library.BaseModel):
+        raise garbage("it is no JSON object")
+    return found.to_dict(warnings=False)
 
 
 def cut(error: Exception) -> FailedError:
