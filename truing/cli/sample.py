@@ -74,7 +74,6 @@ def sample(
 
     Example: truing sample "Why is the sky blue?" --best-of 8 --reward rules.toml
     """
-    from truing.core.best_of_n import best_curve
     from truing.judges.rewards import parse_reward
     from truing.loops.best_of import Sampled, SampleFile, keys_of
     from truing.loops.best_of import best_of as run_best_of
@@ -118,15 +117,26 @@ def sample(
             display.end_stage()
             if deployed is not None:
                 display.line(escape(f"{deployed.name}: {deployed.spending}"))
-    results = [found[key] for key in keys if key in found]
+    spending = None if deployed is None else deployed.spending.model_dump()
+    _tell(model, [found[key] for key in keys if key in found], stopped, spending, as_json)
+
+
+def _tell(
+    model: str,
+    results: "Sequence[Sampled]",
+    stopped: RunError | None,
+    spending: Mapping[str, Any] | None,
+    as_json: bool,
+) -> None:
+    """Show what came; then raise what stopped the run, or that nothing came."""
+    from truing.core.best_of_n import best_curve
+
     rewards = [one.rewards for one in results if one.rewards]
-    if rewards:
-        curve = best_curve(rewards)
-        if as_json:
-            spending = {} if deployed is None else {"spending": deployed.spending.model_dump()}
-            typer.echo(json.dumps({**_plain(results, curve), **spending}))
-        else:
-            _print(results, curve)
+    if rewards and as_json:
+        further = {} if spending is None else {"spending": spending}
+        typer.echo(json.dumps({**_plain(results, best_curve(rewards)), **further}))
+    elif rewards:
+        _print(results, best_curve(rewards))
     if stopped is not None:
         raise stopped
     if not rewards:
