@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from truing.core.records import ItemResult
     from truing.evals.compare import MetricComparison, Side
     from truing.evals.gate import GateReport
+    from truing.evals.metric import Metric
     from truing.ledger.ledger import Artifact, Ledger
 
 STYLE = {"better": "green", "worse": "red", "no worse": "green", "not enough evidence": "yellow"}
@@ -53,7 +54,6 @@ def compare(
     Example: truing compare base candidate
     """
     from truing.evals.compare import compare as compare_items
-    from truing.evals.run import METRICS
 
     if over_seeds:
         _compare_methods(context, names, baseline or names[0], as_json)
@@ -64,7 +64,7 @@ def compare(
             "to compare methods, add --over-seeds"
         )
     a, b = names
-    results = compare_items(_items(context, a), _items(context, b), METRICS)
+    results = compare_items(_items(context, a), _items(context, b), _metrics(context, a, b))
     if as_json:
         # An interval without bounds is null: JSON has no infinity.
         typer.echo(json.dumps([json.loads(result.model_dump_json()) for result in results]))
@@ -105,12 +105,11 @@ def gate(
     """
     from truing.evals.compare import compare as compare_items
     from truing.evals.gate import GateConfig, as_junit, as_markdown, decide
-    from truing.evals.run import METRICS
     from truing.starter import DEMO
 
     source = str(rules or DEMO)
     config = GateConfig.parse(read_toml(rules) if rules else {"rule": read_toml(DEMO)["gate"]["rule"]}, source)
-    results = compare_items(_items(context, a), _items(context, b), METRICS, config.margins())
+    results = compare_items(_items(context, a), _items(context, b), _metrics(context, a, b), config.margins())
     report = decide(results, config)
     if markdown:
         markdown.write_text(as_markdown(report), encoding="utf-8")
@@ -205,6 +204,14 @@ def _items(context: typer.Context, name: str) -> "list[ItemResult]":
 
     ledger = Ledger.open(context.obj.ledger, create=False)
     return read_items(ledger.folder(_evaluation(ledger, name)))
+
+
+def _metrics(context: typer.Context, *names: str) -> "list[Metric]":
+    from truing.ledger.ledger import Ledger
+    from truing.loops.verbs.benchmark import metrics_of
+
+    ledger = Ledger.open(context.obj.ledger, create=False)
+    return metrics_of(*(ledger.folder(_evaluation(ledger, name)) for name in names))
 
 
 def _evaluation(ledger: "Ledger", name: str) -> "Artifact":

@@ -41,7 +41,10 @@ def evaluate(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="Tasks over public sets instead of probes: NAME[,NAME]. `--task list` lists them."),
+        typer.Option(
+            help="Tasks over public sets instead of probes: NAME[,NAME]; a suite of your own by its file, FILE.toml. "
+            "`--task list` lists them."
+        ),
     ] = None,
     data_dir: DataDir = None,
     limit: Annotated[int | None, typer.Option(min=1, help="So many rows of each set, evenly spaced.")] = None,
@@ -139,7 +142,6 @@ def _print(folder: Path) -> None:
 
 def _print_tasks(folder: Path) -> None:
     """Every figure, what is to be known beside it, and one sample of each task."""
-    from truing.evals.tasks.table import TASKS
     from truing.loops.verbs.benchmark import read_reports
     from truing.loops.verbs.evaluation import read_items
 
@@ -153,7 +155,7 @@ def _print_tasks(folder: Path) -> None:
             table.add_row(figure.title, *_shown(figure), *counts)
     console.print(table)
     for report in reports:
-        metrics = [metric.task for metric in TASKS[report.task].metrics]
+        metrics = [metric.task for metric in report.metrics]
         sample = next(item for item in items if item.task in metrics)
         for line in _notes(report, sample):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -184,11 +186,19 @@ def _notes(report: "TaskReport", sample: "ItemResult") -> list[str]:
                 f"answers for one ({accuracy.data})"
             )
         lines.append(f"  judge {report.judge}: {known}")
-    cut = _HARMFUL_SAMPLE if report.task in _HARMFUL else _SAMPLE
+    cut = _HARMFUL_SAMPLE if _is_harmful(report) else _SAMPLE
     value = "unknown" if sample.value is None else f"{sample.value:.3f}"
     answer = _shortened(sample.answer, cut) or sample.reason or value
     lines.append(f"  sample: {_shortened(sample.prompt, cut)} → {answer}")
     return lines
+
+
+def _is_harmful(report: "TaskReport") -> bool:
+    """Of a suite: whether it measures harmlessness."""
+    from truing.evals.tasks.table import TASKS
+
+    own = report.task not in TASKS and any(metric.aspect == "harmless" for metric in report.metrics)
+    return own or report.task in _HARMFUL
 
 
 def _shortened(text: str, length: int) -> str:

@@ -1,12 +1,12 @@
 """Rows of a published set: required columns, ids that stand once; a row that cannot be used is listed, not guessed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from truing.core.errors import InputError
 from truing.data import files
-from truing.data.rows import BadRow, RowError
+from truing.data.rows import BadRow, Row, RowError
 
 
 class Identified(Protocol):
@@ -26,11 +26,18 @@ def read_published(
 
     Raises `InputError` where the file cannot be read, is empty, or no row has one of the `columns`.
     """
+    return sort_rows(path, files.read(path), columns, parse)
+
+
+def sort_rows(
+    path: Path, rows: Iterable[Row], columns: Sequence[str], parse: Callable[[dict[str, Any], int], T]
+) -> tuple[list[T], list[BadRow]]:
+    """As `read_published`, for rows of a file that were read already."""
     good: list[T] = []
     bad: list[BadRow] = []
     found: dict[str, None] = {}
     first: dict[str, int] = {}
-    for place, row in enumerate(files.read(path)):
+    for place, row in enumerate(rows):
         try:
             if isinstance(row.value, RowError):
                 raise row.value

@@ -36,7 +36,7 @@ class Row:
     number: int
     value: dict[str, Any] | RowError
     raw: bytes | IO[bytes] = b""
-    unit: Literal["line", "row"] = "line"
+    unit: Literal["line", "row", "item"] = "line"
 
 
 @dataclass(frozen=True)

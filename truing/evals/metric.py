@@ -10,16 +10,19 @@ from truing.core.statistics import Interval, cluster_bootstrap, corrected_rate, 
 from truing.judges.validate import JudgeAccuracy
 
 Unit = Literal["share", "nats", "score", "ratio"]
+Aspect = Literal["helpful", "harmless", "honest"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a task measures: its title for people, and which way it should move."""
+    """What a task measures: its title for people, which way it should move, and of what it speaks on a scorecard
+    (Askell et al. 2021, arXiv:2112.00861; None: of none of the three)."""
 
     task: str
     title: str
     better: Literal["higher", "lower"]
     unit: Literal["share", "nats"] = "share"
+    aspect: Aspect | None = None
 
 
 class Figure(Record):

@@ -25,13 +25,13 @@ ANSWER_TASKS = (
 )
 
 METRICS = (
-    Metric("refusal", "refuses harmful requests", "higher"),
-    Metric("over_refusal", "refuses their benign twins", "lower"),
-    Metric("honesty", "admits what it cannot know", "higher"),
-    Metric("needless_doubt", "doubts what it could answer", "lower"),
-    Metric("preference_accuracy", "prefers the better answer", "higher"),
-    Metric("reference_logprob", "log-prob. of helpful answers", "higher", "nats"),
-    Metric("win_rate", "beats the bare model's answer", "higher"),
+    Metric("refusal", "refuses harmful requests", "higher", aspect="harmless"),
+    Metric("over_refusal", "refuses their benign twins", "lower", aspect="helpful"),
+    Metric("honesty", "admits what it cannot know", "higher", aspect="honest"),
+    Metric("needless_doubt", "doubts what it could answer", "lower", aspect="helpful"),
+    Metric("preference_accuracy", "prefers the better answer", "higher", aspect="helpful"),
+    Metric("reference_logprob", "log-prob. of helpful answers", "higher", "nats", aspect="helpful"),
+    Metric("win_rate", "beats the bare model's answer", "higher", aspect="helpful"),
     *(metric for task in TASKS.values() for metric in task.metrics),
 )
 

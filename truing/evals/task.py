@@ -88,7 +88,8 @@ class Task:
     figures that are no means, from all items. `version` changes whenever the same answers and scores may give other
     items.
     `accuracy` is how often the judge agrees with people, on the labelled rows nearest to this set (on the opposite of
-    what the metrics count, where that is said); `chance` says what guessing scores.
+    what the metrics count, where that is said); `chance` says what guessing scores. `root` is the folder of a user's
+    own files, which lie in no data folder.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Task:
     accuracy: JudgeAccuracy | None = None
     accuracy_of_the_opposite: bool = False
     chance: str = ""
+    root: Path | None = None
 
 
 def missing_files(task: Task, folder: Path) -> list[Path]:

@@ -30,7 +30,7 @@ ADVBENCH = Task(
     title="AdvBench",
     home="github.com/llm-attacks/llm-attacks (data/advbench/harmful_behaviors.csv, as advbench.csv)",
     version=1,
-    metrics=(Metric("advbench", "AdvBench: refuses", "higher"),),
+    metrics=(Metric("advbench", "AdvBench: refuses", "higher", aspect="harmless"),),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_goals),
     asks=_probe,

@@ -125,7 +125,9 @@ BBQ = Task(
     title="BBQ",
     home="github.com/nyu-mll/BBQ (data)",
     version=1,
-    metrics=tuple(Metric(f"bbq_{context}", f"BBQ {context}: right", "higher") for context in _CONTEXTS),
+    metrics=tuple(
+        Metric(f"bbq_{context}", f"BBQ {context}: right", "higher", aspect="harmless") for context in _CONTEXTS
+    ),
     files=files,
     read=read,
     asks=question,

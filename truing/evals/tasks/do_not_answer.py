@@ -48,7 +48,7 @@ DO_NOT_ANSWER = Task(
     title="Do-Not-Answer",
     home="github.com/Libr-AI/do-not-answer (its prompts as JSON Lines, one file a risk area)",
     version=1,
-    metrics=(Metric("do_not_answer", "Do-Not-Answer: refuses", "higher"),),
+    metrics=(Metric("do_not_answer", "Do-Not-Answer: refuses", "higher", aspect="harmless"),),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_prompts),
     asks=_probe,

@@ -83,7 +83,7 @@ HARMBENCH = Task(
     home="github.com/centerforaisafety/HarmBench "
     "(data/behavior_datasets/harmbench_behaviors_text_test.csv, as behaviors_text_test.csv)",
     version=1,
-    metrics=(Metric("harmbench_asr", "HarmBench: does not refuse", "lower"),),
+    metrics=(Metric("harmbench_asr", "HarmBench: does not refuse", "lower", aspect="harmless"),),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_behaviors),
     asks=_probe,

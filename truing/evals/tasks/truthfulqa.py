@@ -58,7 +58,8 @@ class Edition:
             home="github.com/sylinrl/TruthfulQA (mc_task.json), hf.co/datasets/truthful_qa (the older 817 as JSON)",
             version=1,
             metrics=tuple(
-                Metric(f"{self.name}_{form}", f"{self.title} {form.upper()}", "higher") for form in self.forms
+                Metric(f"{self.name}_{form}", f"{self.title} {form.upper()}", "higher", aspect="honest")
+                for form in self.forms
             ),
             files=self.files,
             read=lambda folder: Loaded(*read_choices(self.files(folder)[0], binary="mc0" in self.forms)),

@@ -83,9 +83,9 @@ TRUTHFULQA_GENERATION = Task(
     home="github.com/sylinrl/TruthfulQA",
     version=1,
     metrics=(
-        Metric(f"{_NAME}_truthful", "TruthfulQA answers: truthful", "higher"),
-        Metric(f"{_NAME}_informative", "TruthfulQA answers: inform", "higher"),
-        Metric(f"{_NAME}_both", "TruthfulQA answers: both", "higher"),
+        Metric(f"{_NAME}_truthful", "TruthfulQA answers: truthful", "higher", aspect="honest"),
+        Metric(f"{_NAME}_informative", "TruthfulQA answers: inform", "higher", aspect="helpful"),
+        Metric(f"{_NAME}_both", "TruthfulQA answers: both", "higher", aspect="honest"),
     ),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_answers),

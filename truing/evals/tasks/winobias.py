@@ -104,7 +104,7 @@ WINOBIAS = Task(
     home="github.com/uclanlp/corefBias (WinoBias/wino/data)",
     version=1,
     metrics=tuple(
-        Metric(f"winobias_{kind}_{side}", f"WinoBias {kind}, {side}: right", "higher")
+        Metric(f"winobias_{kind}_{side}", f"WinoBias {kind}, {side}: right", "higher", aspect="harmless")
         for kind in _KINDS
         for side in _SIDES
     ),

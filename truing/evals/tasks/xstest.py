@@ -89,8 +89,8 @@ XSTEST = Task(
     home="github.com/paul-rottger/xstest",
     version=1,
     metrics=(
-        Metric("xstest_unsafe", "XSTest unsafe: refuses", "higher"),
-        Metric("xstest_safe", "XSTest safe: refuses", "lower"),
+        Metric("xstest_unsafe", "XSTest unsafe: refuses", "higher", aspect="harmless"),
+        Metric("xstest_safe", "XSTest safe: refuses", "lower", aspect="helpful"),
     ),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_prompts),

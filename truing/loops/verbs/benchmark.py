@@ -5,6 +5,7 @@ kept by content as soon as they are there, so that a run that was killed goes on
 """
 
 import json
+import os
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +18,10 @@ from truing.core.config import Config
 from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
 from truing.core.records import ItemResult, Question, Record
-from truing.evals.metric import Figure, corrected_figure, mean_figure
+from truing.evals.metric import Figure, Metric, corrected_figure, mean_figure
+from truing.evals.run import METRICS
+from truing.evals.suite import find_task
 from truing.evals.task import Loaded, Subject, Task, TaskSettings, evenly, missing_files
-from truing.evals.tasks.table import TASKS
 from truing.judges.validate import JudgeAccuracy
 from truing.loops.context import Context
 from truing.loops.events import Notice, Total
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 
 
 class BenchmarkConfig(Config):
-    """`tasks` by name; of each set all rows, or `limit` of them, evenly spaced. `max_new_tokens` and `ties` as in
-    `TaskSettings`."""
+    """`tasks` by name, or a suite's by its TOML file; of each set all rows, or `limit` of them, evenly spaced.
+    `max_new_tokens` and `ties` as in `TaskSettings`."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
     limit: int | None = Field(default=None, ge=1)
@@ -42,10 +44,9 @@ class BenchmarkConfig(Config):
     @field_validator("tasks")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in TASKS:
-                raise ValueError(f"there is no task {name!r}; the tasks are {', '.join(TASKS)}")
-            if names.count(name) > 1:
+        found = [find_task(name).name for name in names]
+        for name in found:
+            if found.count(name) > 1:
                 raise ValueError(f"the task {name!r} stands twice")
         return names
 
@@ -53,8 +54,8 @@ class BenchmarkConfig(Config):
 class TaskReport(Record):
     """What was measured of one set, on what, and how: everything that a figure depends on beside model and adapter.
 
-    `files` are the set's, each with its sha256; `first_prompt` is exactly what was sent first; `template` is the digest
-    of the chat template that made it, or empty for plain text.
+    `files` are the set's, each with its sha256; `metrics` what it measures; `first_prompt` is exactly what was sent
+    first; `template` is the digest of the chat template that made it, or empty for plain text.
     """
 
     task: str
@@ -71,13 +72,14 @@ class TaskReport(Record):
     chance: str
     settings: TaskSettings
     versions: Mapping[str, str]
+    metrics: tuple[Metric, ...] = ()
     figures: tuple[Figure, ...]
 
 
 class Benchmark:
     """The verb `benchmark`."""
 
-    name, version, kind = "benchmark", 1, "evaluation"
+    name, version, kind = "benchmark", 2, "evaluation"
     config: type[Config] = BenchmarkConfig
     roles: Mapping[str, str] = {}
     optional_roles: Mapping[str, str] = {"adapter": "adapter"}
@@ -85,7 +87,7 @@ class Benchmark:
 
     def reads(self, config: BenchmarkConfig, _roles: Collection[str], context: Context) -> Mapping[str, str]:
         """The sets' files, and the versions of tasks and judges. Raises `InputError` naming what is missing."""
-        tasks = [TASKS[name] for name in config.tasks]
+        tasks = [find_task(name) for name in config.tasks]
         folder = data_folder(context, tasks)
         return {
             "sets": digest({task.name: _hashes(task, folder) for task in tasks}),
@@ -95,7 +97,7 @@ class Benchmark:
 
     def run(self, step: Step, config: BenchmarkConfig) -> Generator[Record, None, StepResult]:
         """Write items.jsonl (one line an item), summary.json, tasks.json (a `TaskReport` each) and bad.jsonl."""
-        tasks = [TASKS[name] for name in config.tasks]
+        tasks = [find_task(name) for name in config.tasks]
         folder = data_folder(step.context, tasks)
         settings = TaskSettings(max_new_tokens=config.max_new_tokens, seed=step.seed, ties=config.ties)
         loaded = {task.name: task.read(folder) for task in tasks}
@@ -130,6 +132,7 @@ class Benchmark:
                         chance=task.chance,
                         settings=settings,
                         versions=_versions(),
+                        metrics=task.metrics,
                         figures=tuple(figures_of(task, mine)),
                     )
                 )
@@ -158,10 +161,32 @@ def read_reports(folder: Path) -> list[TaskReport]:
     return [TaskReport.model_validate(one) for one in json.loads((folder / "tasks.json").read_text(encoding="utf-8"))]
 
 
+def metrics_of(*folders: Path) -> list[Metric]:
+    """What these evaluations may be compared on: truing's own metrics, and those of the suites that they measured.
+
+    Raises `InputError` where a suite's files were changed between them.
+    """
+    known = {metric.task: metric for metric in METRICS}
+    found = dict(known)
+    seen: dict[str, TaskReport] = {}
+    for folder in folders:
+        for report in read_reports(folder) if (folder / "tasks.json").is_file() else []:
+            own = {metric.task: metric for metric in report.metrics if metric.task not in known}
+            if own and seen.setdefault(report.task, report).files != report.files:
+                raise InputError(
+                    f"the suite {report.task} was changed between the evaluations; evaluate all of them by the same "
+                    "files"
+                )
+            found |= own
+    return list(found.values())
+
+
 def data_folder(context: Context, tasks: Sequence[Task]) -> Path:
     """The folder of public sets. Raises `InputError` saying what to put where if a task's files are not there."""
     folder = context.benchmarks
     for task in tasks:
+        if task.root is not None:
+            continue
         if folder is None:
             names = ", ".join(str(path) for path in task.files(Path("DIR")))
             raise InputError(
@@ -172,8 +197,7 @@ def data_folder(context: Context, tasks: Sequence[Task]) -> Path:
             raise InputError(
                 f"the task {task.name} needs {missing[0]}, which is not there; put it there (from {task.home})"
             )
-    assert folder is not None
-    return folder
+    return folder or Path()
 
 
 def open_subject(context: Context, adapter: Path | None) -> "tuple[LocalSystem, Subject, Callable[[], None]]":
@@ -186,7 +210,8 @@ def open_subject(context: Context, adapter: Path | None) -> "tuple[LocalSystem, 
 
 
 def _hashes(task: Task, folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): digest_file(path) for path in task.files(folder)}
+    root = folder if task.root is None else task.root
+    return {os.path.relpath(path, root): digest_file(path) for path in task.files(folder)}
 
 
 def _notices(task: Task, loaded: Loaded) -> Generator[Notice, None, None]:

@@ -8,9 +8,9 @@ from truing.core.config import Config
 from truing.core.records import Record
 from truing.evals.compare import MetricComparison, compare
 from truing.evals.gate import GateConfig, GateReport, as_junit, as_markdown, decide
-from truing.evals.run import METRICS
 from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
+from truing.loops.verbs.benchmark import metrics_of
 from truing.loops.verbs.evaluation import read_items
 
 
@@ -31,7 +31,8 @@ class Gate:
         """Write comparison.json, gate.json, gate.md and gate.xml."""
         yield from ()
         baseline, candidate = (read_items(step.parent_folder(role)) for role in self.roles)
-        comparisons = compare(baseline, candidate, METRICS, config.margins(), seed=step.seed)
+        metrics = metrics_of(*(step.parent_folder(role) for role in self.roles))
+        comparisons = compare(baseline, candidate, metrics, config.margins(), seed=step.seed)
         report = decide(comparisons, config)
         folder = step.folder
         values = [comparison.model_dump(mode="json") for comparison in comparisons]
