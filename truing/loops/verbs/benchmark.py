@@ -18,6 +18,7 @@ from truing.core.config import Config
 from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
 from truing.core.records import ItemResult, Question, Record
+from truing.data.sets import SETS, revision_of
 from truing.evals.metric import Figure, Metric, corrected_figure, mean_figure
 from truing.evals.run import METRICS
 from truing.evals.suite import find_task
@@ -54,8 +55,9 @@ class BenchmarkConfig(Config):
 class TaskReport(Record):
     """What was measured of one set, on what, and how: everything that a figure depends on beside model and adapter.
 
-    `files` are the set's, each with its sha256; `metrics` what it measures; `first_prompt` is exactly what was sent
-    first; `template` is the digest of the chat template that made it, or empty for plain text.
+    `files` are the set's, each with its sha256; `revision` is their home and commit where all of them are as pinned,
+    and empty elsewhere; `metrics` what it measures; `first_prompt` is exactly what was sent first; `template` is the
+    digest of the chat template that made it, or empty for plain text.
     """
 
     task: str
@@ -72,6 +74,7 @@ class TaskReport(Record):
     chance: str
     settings: TaskSettings
     versions: Mapping[str, str]
+    revision: str = ""
     metrics: tuple[Metric, ...] = ()
     figures: tuple[Figure, ...]
 
@@ -132,6 +135,7 @@ class Benchmark:
                         chance=task.chance,
                         settings=settings,
                         versions=_versions(),
+                        revision="" if task.root else revision_of(task.name, folder, task.files(folder)),
                         metrics=task.metrics,
                         figures=tuple(figures_of(task, mine)),
                     )
@@ -190,14 +194,19 @@ def data_folder(context: Context, tasks: Sequence[Task]) -> Path:
         if folder is None:
             names = ", ".join(str(path) for path in task.files(Path("DIR")))
             raise InputError(
-                f"the task {task.name} needs its files: put {names} there (from {task.home}), and name DIR with "
-                "--data-dir"
+                f"the task {task.name} needs its files: {_fetching(task, 'DIR')}put {names} there (from {task.home}), "
+                "and name DIR with --data-dir"
             )
         if missing := missing_files(task, folder):
             raise InputError(
-                f"the task {task.name} needs {missing[0]}, which is not there; put it there (from {task.home})"
+                f"the task {task.name} needs {missing[0]}, which is not there; {_fetching(task, folder)}put it there "
+                f"(from {task.home})"
             )
     return folder or Path()
+
+
+def _fetching(task: Task, folder: Path | str) -> str:
+    return f"run `truing data fetch {task.name} --data-dir {folder}`, or " if task.name in SETS else ""
 
 
 def open_subject(context: Context, adapter: Path | None) -> "tuple[LocalSystem, Subject, Callable[[], None]]":
