@@ -22,6 +22,7 @@ from truing.cli.ls import ls
 from truing.cli.reward import reward
 from truing.cli.run import run
 from truing.cli.sample import sample
+from truing.cli.scorecard import scorecard
 from truing.cli.show import show
 from truing.cli.trace import trace
 from truing.cli.train import train
@@ -71,6 +72,7 @@ app.add_typer(reward)
 app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(gate)
+app.command()(scorecard)
 app.command()(chat)
 app.command()(sample)
 app.command()(ls)
