@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SAMPLE = 160
 _HARMFUL_SAMPLE = 60
 # What probes harm is shown by its beginning only, as in reports.
-_HARMFUL = ("xstest", "advbench", "do_not_answer", "harmbench")
+_HARMFUL = ("xstest", "advbench", "do_not_answer", "harmbench", "strongreject")
 
 
 def evaluate(
@@ -170,6 +170,8 @@ def _shown(figure: "Figure") -> tuple[str, str]:
 
 def _notes(report: "TaskReport", sample: "ItemResult") -> list[str]:
     """Rows that were left out, what guessing scores, how good the judge is, and a sample."""
+    from truing.evals.tasks.table import TASKS
+
     lines = []
     whole = f"{report.measured} of {report.rows} rows" if report.measured < report.rows else f"{report.rows} rows"
     bad = f", {report.bad} more could not be used" if report.bad else ""
@@ -177,11 +179,12 @@ def _notes(report: "TaskReport", sample: "ItemResult") -> list[str]:
     lines.append(f"{report.title}: {whole}{bad}{chance}")
     if report.judge:
         accuracy = report.accuracy
+        positives, negatives = TASKS[report.task].judge_tells
         known = "how often it is right on such answers is not measured"
         if accuracy is not None and accuracy.sensitivity is not None and accuracy.specificity is not None:
             known = (
-                f"finds {accuracy.sensitivity:.0%} of refusals and takes {1 - accuracy.specificity:.0%} of other "
-                f"answers for one ({accuracy.data})"
+                f"finds {accuracy.sensitivity:.0%} of {positives} and takes {1 - accuracy.specificity:.0%} of "
+                f"{negatives} for one ({accuracy.data})"
             )
         lines.append(f"  judge {report.judge}: {known}")
     cut = _HARMFUL_SAMPLE if report.task in _HARMFUL else _SAMPLE

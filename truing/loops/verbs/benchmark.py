@@ -6,6 +6,7 @@ kept by content as soon as they are there, so that a run that was killed goes on
 
 import json
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,9 +17,10 @@ import truing
 from truing.core.config import Config
 from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
+from truing.core.protocols import Sampler
 from truing.core.records import ItemResult, Question, Record
 from truing.evals.metric import Figure, corrected_figure, mean_figure
-from truing.evals.task import Loaded, Subject, Task, TaskSettings, evenly, missing_files
+from truing.evals.task import Loaded, Subject, Task, TaskSettings, evenly, folder_of, missing_files
 from truing.evals.tasks.table import TASKS
 from truing.judges.validate import JudgeAccuracy
 from truing.loops.context import Context
@@ -31,13 +33,14 @@ if TYPE_CHECKING:
 
 
 class BenchmarkConfig(Config):
-    """`tasks` by name; of each set all rows, or `limit` of them, evenly spaced. `max_new_tokens` and `ties` as in
-    `TaskSettings`."""
+    """`tasks` by name; of each set all rows, or `limit` of them, evenly spaced. `max_new_tokens`, `ties` and `grader`
+    (a local model) as in `TaskSettings`."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
     limit: int | None = Field(default=None, ge=1)
     max_new_tokens: int = Field(default=40, ge=1)
     ties: Literal["strict", "right"] = "strict"
+    grader: str = ""
 
     @field_validator("tasks")
     @classmethod
@@ -86,21 +89,25 @@ class Benchmark:
     def reads(self, config: BenchmarkConfig, _roles: Collection[str], context: Context) -> Mapping[str, str]:
         """The sets' files, and the versions of tasks and judges. Raises `InputError` naming what is missing."""
         tasks = [TASKS[name] for name in config.tasks]
-        folder = data_folder(context, tasks)
+        folders = data_folders(context, tasks)
+        grader = {"grader_sha256": _grading(context, config.grader).model_sha256} if config.grader else {}
         return {
-            "sets": digest({task.name: _hashes(task, folder) for task in tasks}),
+            "sets": digest({task.name: _hashes(task, folders[task.name]) for task in tasks}),
             "task_versions": ", ".join(f"{task.name} {task.version}" for task in tasks),
             "judges": ", ".join(sorted({task.judge.version for task in tasks if task.judge is not None})),
+            **grader,
         }
 
     def run(self, step: Step, config: BenchmarkConfig) -> Generator[Record, None, StepResult]:
         """Write items.jsonl (one line an item), summary.json, tasks.json (a `TaskReport` each) and bad.jsonl."""
         tasks = [TASKS[name] for name in config.tasks]
-        folder = data_folder(step.context, tasks)
-        settings = TaskSettings(max_new_tokens=config.max_new_tokens, seed=step.seed, ties=config.ties)
-        loaded = {task.name: task.read(folder) for task in tasks}
+        folders = data_folders(step.context, tasks)
+        settings = TaskSettings(
+            max_new_tokens=config.max_new_tokens, seed=step.seed, ties=config.ties, grader=config.grader
+        )
+        loaded = {task.name: task.read(folders[task.name]) for task in tasks}
         for task in tasks:
-            yield from _notices(task, loaded[task.name])
+            yield from _notices(task, loaded[task.name], folders[task.name])
         rows = {task.name: evenly(loaded[task.name].rows, config.limit) for task in tasks}
         yield from step.context.notices()
         yield Total(items=sum(task.items_a_row * len(rows[task.name]) for task in tasks))
@@ -108,6 +115,8 @@ class Benchmark:
         reports: list[TaskReport] = []
         adapter = step.parent_folder("adapter") if "adapter" in step.parents else None
         system, subject, close = open_subject(step.context, adapter)
+        if config.grader:
+            subject = replace(subject, grader=open_grader(step.context, config.grader))
         try:
             for task in tasks:
                 mine: list[ItemResult] = []
@@ -120,7 +129,7 @@ class Benchmark:
                         task=task.name,
                         title=task.title,
                         task_version=task.version,
-                        files=_hashes(task, folder),
+                        files=_hashes(task, folders[task.name]),
                         rows=len(loaded[task.name].rows),
                         measured=len(rows[task.name]),
                         bad=len(loaded[task.name].bad),
@@ -148,7 +157,7 @@ def figures_of(task: Task, items: Sequence[ItemResult]) -> list[Figure]:
         mine = [item for item in items if item.task == metric.task]
         if mine:
             found.append(mean_figure(metric.task, metric.title, mine, metric.unit))
-            if task.accuracy is not None:
+            if task.accuracy is not None and (not task.judged or metric.task in task.judged):
                 found.append(corrected_figure(metric, mine, task.accuracy, task.accuracy_of_the_opposite))
     return [*found, *task.derived(items)]
 
@@ -158,10 +167,12 @@ def read_reports(folder: Path) -> list[TaskReport]:
     return [TaskReport.model_validate(one) for one in json.loads((folder / "tasks.json").read_text(encoding="utf-8"))]
 
 
-def data_folder(context: Context, tasks: Sequence[Task]) -> Path:
-    """The folder of public sets. Raises `InputError` saying what to put where if a task's files are not there."""
-    folder = context.benchmarks
+def data_folders(context: Context, tasks: Sequence[Task]) -> dict[str, Path]:
+    """Of each task the folder that its files are in. Raises `InputError` saying what to put where if they are not
+    there."""
+    folders = {}
     for task in tasks:
+        folder = folder_of(task, context.benchmarks)
         if folder is None:
             names = ", ".join(str(path) for path in task.files(Path("DIR")))
             raise InputError(
@@ -172,8 +183,8 @@ def data_folder(context: Context, tasks: Sequence[Task]) -> Path:
             raise InputError(
                 f"the task {task.name} needs {missing[0]}, which is not there; put it there (from {task.home})"
             )
-    assert folder is not None
-    return folder
+        folders[task.name] = folder
+    return folders
 
 
 def open_subject(context: Context, adapter: Path | None) -> "tuple[LocalSystem, Subject, Callable[[], None]]":
@@ -185,15 +196,31 @@ def open_subject(context: Context, adapter: Path | None) -> "tuple[LocalSystem, 
     return system, Subject(context.model.name, kept, system, system.misfit), close
 
 
+def open_grader(context: Context, name: str) -> Sampler:
+    """The local model that gives marks by a rubric; its verdicts are kept by content, too."""
+    from truing.providers.stored import Stored
+
+    system, _, _ = open_local(_grading(context, name), None)
+    return Stored(system, system, system.identity, context.ledger.store)
+
+
+def _grading(context: Context, name: str) -> Context:
+    return Context(context.root, context.model.model_copy(update={"name": name, "template": None}))
+
+
 def _hashes(task: Task, folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): digest_file(path) for path in task.files(folder)}
 
 
-def _notices(task: Task, loaded: Loaded) -> Generator[Notice, None, None]:
-    """Which rows cannot be used. Raises `InputError` where none can."""
+def _notices(task: Task, loaded: Loaded, folder: Path) -> Generator[Notice, None, None]:
+    """Whether the set that comes with truing is read, and which rows cannot be used. Raises `InputError` where none
+    can."""
     if not loaded.rows:
         first = loaded.bad[0]
         raise InputError(f"{first.file}, {first.unit} {first.line}: {first.reason}; no row of {task.name} can be used")
+    if folder == task.carried:
+        own = task.files(Path("DIR"))[0]
+        yield Notice(text=f"{task.name}: the set that comes with truing is measured (your own would be {own})")
     if loaded.bad:
         first = loaded.bad[0]
         counted = f"{len(loaded.bad)} row{'s' * (len(loaded.bad) > 1)}"
