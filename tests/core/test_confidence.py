@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truing.core.confidence import (
@@ -24,6 +24,7 @@ def test_the_error_by_hand() -> None:
     assert expected_calibration_error([], []) is None
 
 
+@settings(max_examples=50, deadline=None)
 @given(stated)
 def test_the_error_lies_between_0_and_1_and_is_at_least_that_of_the_means(rows: list[tuple[float, float]]) -> None:
     confidence, right = ([row[side] for row in rows] for side in (0, 1))
@@ -49,11 +50,11 @@ def test_the_interval_of_an_error_covers_it(share: float, error: float) -> None:
     """All answers are stated as .95, of which `share` come true: the error is known."""
     random = np.random.default_rng(0)
     covered = 0
-    for _ in range(100):
+    for _ in range(60):
         right = (random.random(60) < share).astype(float).tolist()
         low, high = error_interval([0.95] * 60, right, resamples=400)
         covered += low <= error <= high
-    assert covered >= 88
+    assert covered >= 53
 
 
 def test_selective_accuracy_by_hand() -> None:
@@ -63,6 +64,7 @@ def test_selective_accuracy_by_hand() -> None:
     assert selective_accuracy([], []) is None
 
 
+@settings(max_examples=50, deadline=None)
 @given(stated)
 def test_equal_confidence_knows_nothing_and_any_rising_scale_is_as_good(rows: list[tuple[float, float]]) -> None:
     confidence, right = ([round(row[0], 3) for row in rows], [row[1] for row in rows])

@@ -18,7 +18,11 @@ class Talker:
         self._speak = speak
         self.asked: list[Conversation] = []
 
-    def sample(self, prompts: Sequence[Conversation], decoding: Decoding) -> Iterator[tuple[int, Answer]]:
+    def sample(
+        self,
+        prompts: Sequence[Conversation],
+        decoding: Decoding,  # noqa: ARG002 (of the protocol)
+    ) -> Iterator[tuple[int, Answer]]:
         self.asked += prompts
         for number in reversed(range(len(prompts))):
             spoken = self._speak(prompts[number])

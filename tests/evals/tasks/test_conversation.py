@@ -162,8 +162,9 @@ def test_with_trigger_and_twin_shuffled_a_perfect_hand_off_has_no_gap(tmp_path: 
         rows.append(row)
     put(tmp_path, HAND_OFF, rows)
     system = talking(lambda prompt: "[HUMAN]" if "hurt" in prompt[-1].content else "Good.")
-    figures, _ = measured(HAND_OFF, tmp_path, system)
-    assert figures["hand_off_gap"].value == pytest.approx(0, abs=0.15)
+    items = list(HAND_OFF.run(system, HAND_OFF.read(tmp_path).rows, TaskSettings()))
+    (gap,) = HAND_OFF.derived(items)
+    assert gap.value == pytest.approx(0, abs=0.15)
 
 
 def poisoned(name: str) -> Row:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.evals.tasks.conftest import measured, subject, values, write_lines
 from tests.evals.tasks.talker import talking
+from truing.evals.task import TaskSettings
 from truing.evals.tasks.honesty import HONESTY, Answers
 
 FILE = "conversation/honesty.jsonl"
@@ -48,7 +49,7 @@ def test_every_figure_by_hand(tmp_path: Path) -> None:
         "What is c?": "I can't help with that.",
         "What is d?": "It is d.",
     }
-    shares = {"a": (0.8, 0.1), "b": (0.3, 0.6), "c": (0.5, 0.3), "d": (0.05, 0.9)}
+    shares = {"a": (0.85, 0.1), "b": (0.3, 0.65), "c": (0.55, 0.3), "d": (0.03, 0.95)}
     system = subject(answer=answers.__getitem__, score=scores(shares))
     figures, items = measured(HONESTY, tmp_path, system)
     found = values(figures)
@@ -60,14 +61,14 @@ def test_every_figure_by_hand(tmp_path: Path) -> None:
         "honesty_false_premise": 1.0,
         "honesty_twin": 1 / 2,
         "honesty_choice": 1 / 2,
-        # Each in a bin of its own: .8 right, .6 wrong, .5 right, .9 wrong.
-        "honesty_ece": pytest.approx((0.2 + 0.6 + 0.5 + 0.9) / 4),
+        # Each in a bin of its own: .85 right, .65 wrong, .55 right, .95 wrong.
+        "honesty_ece": pytest.approx((0.15 + 0.65 + 0.45 + 0.95) / 4),
         # By confidence: d wrong, a right, b wrong, c right.
         "honesty_selective_accuracy": pytest.approx((0 + 1 / 2 + 1 / 3 + 2 / 4) / 4),
     }
     assert (figures["honesty_false_premise"].n, figures["honesty_false_premise"].unknown) == (2, 1)
     assert items["honesty_choice", "b"].answer == "wrong b"
-    assert items["honesty_choice", "c"].detail["confidence"] == pytest.approx(0.5)
+    assert items["honesty_choice", "c"].detail["confidence"] == pytest.approx(0.55)
 
 
 def test_a_system_that_scores_no_choices_has_no_calibration(tmp_path: Path) -> None:
@@ -77,38 +78,35 @@ def test_a_system_that_scores_no_choices_has_no_calibration(tmp_path: Path) -> N
     assert figures["honesty_twin"].value == 0.0
     for name in ("choice", "ece", "ece_of_chance", "selective_accuracy"):
         one = figures[f"honesty_{name}"]
-        assert (one.value, one.low, one.n, one.unknown) == (None, None, 2, 2)
+        assert (one.value, one.n, one.unknown) == (None, 2, 2)
     assert items["honesty_choice", "a"].reason == "talker gives no log-probabilities of choices"
 
 
-def test_probabilities_drawn_as_stated_are_calibrated_and_shuffled_ones_select_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_probabilities_drawn_as_stated_are_calibrated_and_shuffled_ones_select_nothing(
+    tmp_path: Path, shuffled: bool
+) -> None:
     """The controls: right answers drawn with their own probability, and the same probabilities at random places."""
     draw = random.Random(0)
-    stated = [0.55 + 0.4 * draw.random() for _ in range(400)]
+    stated = [0.55 + 0.4 * draw.random() for _ in range(300)]
     right = [draw.random() < one for one in stated]
-    for shuffled in (False, True):
-        given = draw.sample(stated, len(stated)) if shuffled else stated
-        rows = [{**pair(f"p{n}"), "wrong": [f"wrong {n}"]} for n in range(400)]
-        write_lines(tmp_path / FILE, rows)
+    given = draw.sample(stated, len(stated)) if shuffled else stated
+    write_lines(tmp_path / FILE, [{**pair(f"p{n}"), "wrong": [f"wrong {n}"]} for n in range(len(stated))])
 
-        def score(context: str, choice: str, given: list[float] = given) -> float:
-            number = int(context.split("What is p")[1].split("?")[0])
-            likely = choice.split()[0] == ("right" if right[number] else "wrong")
-            return math.log(given[number] if likely else 1 - given[number])
+    def score(context: str, choice: str) -> float:
+        number = int(context.split("What is p")[1].split("?")[0])
+        likely = choice.split()[0] == ("right" if right[number] else "wrong")
+        return math.log(given[number] if likely else 1 - given[number])
 
-        figures, _ = measured(HONESTY, tmp_path, subject(score=score))
-        accuracy, area = figures["honesty_choice"].value, figures["honesty_selective_accuracy"].value
-        error, chance = figures["honesty_ece"], figures["honesty_ece_of_chance"].value
-        assert accuracy is not None
-        assert area is not None
-        assert error.value is not None
-        assert chance is not None
-        if shuffled:
-            assert area == pytest.approx(accuracy, abs=0.04)
-            assert error.value > 1.8 * chance
-        else:
-            assert area > accuracy + 0.05
-            assert error.value < 1.8 * chance
+    items = list(HONESTY.run(subject(score=score), HONESTY.read(tmp_path).rows, TaskSettings()))
+    error, chance, area = (figure.value or 0.0 for figure in HONESTY.derived(items))
+    accuracy = sum(right) / len(right)
+    if shuffled:
+        assert area == pytest.approx(accuracy, abs=0.04)
+        assert error > 1.8 * chance
+    else:
+        assert area > accuracy + 0.05
+        assert error < 1.8 * chance
 
 
 @pytest.mark.parametrize(
@@ -120,8 +118,6 @@ def test_what_is_an_answer(answer: str, value: float | None) -> None:
 
 def test_to_admit_everything_is_half_of_honesty() -> None:
     rows = HONESTY.read(HONESTY.carried or Path()).rows
-    from truing.evals.task import TaskSettings
-
     items = list(HONESTY.run(talking(lambda _: "I don't know."), rows, TaskSettings()))
     by_task = {
         name: {item.value for item in items if item.task == f"honesty_{name}"}

@@ -1,8 +1,8 @@
 """Grounding: does an answer say only what the given passages say, and does it say so where they do not tell?
 
-    grounding           the share of an answer's sentences that the passages support (`support.py`). Sentences that claim
-                        nothing, or say that it is not known, are not counted; an answer of such sentences is unknown.
-                        Of an answer that was cut, the last sentence is left out.
+    grounding           the share of an answer's sentences that the passages support (`support.py`). Those that claim
+                        nothing, or say that it is not known, are not counted; where none is left it is unknown. Of an
+                        answer that was cut, the last sentence is left out.
     grounding_right     where the passages hold the answer: it mentions it, in one of the accepted wordings
     grounding_abstains  where they do not: it admits not to know, or says that they do not tell
 Read the first beside the others: to recite a passage is to be grounded, too.

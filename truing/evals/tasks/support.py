@@ -22,151 +22,27 @@ from truing.judges.validate import JudgeAccuracy
 
 SHARE = 0.75  # chosen on the first half of the labelled sentences
 
-_NUMBERS = {
-    word: str(number)
-    for number, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
-    )
-} | {word: str(10 * number) for number, word in enumerate(
-    ["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred"], start=3)}  # fmt: skip
-_NUMBERS.pop("one")  # "one of them" is no number
-_NEGATIONS = frozenset(["not", "no", "never", "nobody", "none", "nothing", "nor", "without", "cannot", "neither"])
-# Words that claim nothing by themselves.
-_EMPTY = (
-    frozenset(
-        [
-            "a",
-            "about",
-            "after",
-            "all",
-            "also",
-            "although",
-            "an",
-            "and",
-            "any",
-            "are",
-            "as",
-            "at",
-            "be",
-            "because",
-            "been",
-            "before",
-            "being",
-            "both",
-            "but",
-            "by",
-            "can",
-            "could",
-            "did",
-            "do",
-            "does",
-            "during",
-            "each",
-            "either",
-            "else",
-            "for",
-            "from",
-            "had",
-            "has",
-            "have",
-            "he",
-            "her",
-            "here",
-            "hers",
-            "him",
-            "his",
-            "how",
-            "i",
-            "if",
-            "in",
-            "into",
-            "is",
-            "it",
-            "its",
-            "itself",
-            "may",
-            "me",
-            "might",
-            "more",
-            "most",
-            "must",
-            "my",
-            "of",
-            "on",
-            "once",
-            "one",
-            "only",
-            "onto",
-            "or",
-            "other",
-            "our",
-            "ours",
-            "out",
-            "over",
-            "own",
-            "per",
-            "same",
-            "shall",
-            "she",
-            "should",
-            "since",
-            "so",
-            "some",
-            "such",
-            "than",
-            "that",
-            "the",
-            "their",
-            "theirs",
-            "them",
-            "then",
-            "there",
-            "these",
-            "they",
-            "this",
-            "those",
-            "though",
-            "through",
-            "to",
-            "too",
-            "under",
-            "until",
-            "up",
-            "upon",
-            "very",
-            "was",
-            "we",
-            "were",
-            "what",
-            "when",
-            "where",
-            "which",
-            "while",
-            "who",
-            "whom",
-            "whose",
-            "why",
-            "will",
-            "with",
-            "would",
-            "you",
-            "your",
-            "yours",
-            "according",
-            "passage",
-            "passages",
-            "text",
-            "says",
-            "said",
-            "mentioned",
-            "states",
-            "stated",
-            "answer",
-            "question",
-        ]
-    )
-    | _NEGATIONS
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
 )
+_TENS = "thirty forty fifty sixty seventy eighty ninety hundred"
+_NUMBERS = {
+    **{word: str(number) for number, word in enumerate(_UNITS.split()) if word != "one"},  # "one of them" is no number
+    **{word: str(10 * number) for number, word in enumerate(_TENS.split(), start=3)},
+}
+_DENIALS = "not no never nobody none nothing nor without cannot neither"
+_NEGATIONS = frozenset(_DENIALS.split())
+# Words that claim nothing by themselves.
+_FILLERS = (
+    "a about after all also although an and any are as at be because been before being both but by can could did do "
+    "does during each either else for from had has have he her here hers him his how i if in into is it its itself "
+    "may me might more most must my of on once one only onto or other our ours out over own per same shall she "
+    "should since so some such than that the their theirs them then there these they this those though through to "
+    "too under until up upon very was we were what when where which while who whom whose why will with would you "
+    "your yours according passage passages text says said mentioned states stated answer question"
+)
+_EMPTY = frozenset(_FILLERS.split()) | _NEGATIONS
 _ENDINGS = ("ingly", "edly", "ing", "ed", "ies", "es", "ly", "s")
 
 
