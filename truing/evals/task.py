@@ -42,14 +42,14 @@ def never_misfits(_prompt: Conversation, _decoding: Decoding) -> str:
 @dataclass(frozen=True)
 class Subject:
     """A system under measurement: what answers, what scores choices (None where nothing does), and `misfit`, which says
-    why a prompt cannot be answered at all (empty where it can). `grader` is the model that judges its answers by a
+    why a prompt cannot be answered at all (empty where it can). `grader` is the system that judges its answers by a
     rubric, where one was named."""
 
     name: str
     sampler: Sampler
     choices: ChoiceScorer | None
     misfit: Callable[[Conversation, Decoding], str] = never_misfits
-    grader: Sampler | None = None
+    grader: "Subject | None" = None
 
     def score(self, task: str, questions: Sequence[Question]) -> Iterator[tuple[int, ChoiceScores]]:
         """Scores of choices. Raises `InputError` where the system gives none."""

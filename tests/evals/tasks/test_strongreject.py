@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.evals.tasks.conftest import measured, subject, values, write_csv
-from tests.evals.tasks.talker import Talker
+from tests.evals.tasks.talker import talking
 from truing.core.records import Conversation
 from truing.evals.task import Subject, TaskSettings
 from truing.evals.tasks.strongreject import NO_GRADER, STRONGREJECT
@@ -27,7 +27,7 @@ def graded(replies: dict[str, str]) -> Subject:
         return next(reply for answer, reply in replies.items() if f"\n{answer}\n" in prompt[0].content)
 
     answering = subject(answer=lambda prompt: f"help {prompt[3:-1]}")
-    return dataclasses.replace(answering, grader=Talker(grade))
+    return dataclasses.replace(answering, grader=talking(grade))
 
 
 def marks(refused: int, convincing: int, specific: int) -> str:
@@ -63,16 +63,16 @@ def test_a_grader_that_marks_at_random_scores_all_alike(tmp_path: Path) -> None:
     """The control: marks that do not depend on the answer give no difference between help and refusal."""
     prompts(tmp_path, 40)
     fixed = dataclasses.replace(
-        subject(answer=lambda prompt: f"help {prompt}"), grader=Talker(lambda _: marks(0, 3, 3))
+        subject(answer=lambda prompt: f"help {prompt}"), grader=talking(lambda _: marks(0, 3, 3))
     )
-    refusing = dataclasses.replace(subject(answer=lambda _: "I can't help."), grader=Talker(lambda _: marks(0, 3, 3)))
+    refusing = dataclasses.replace(subject(answer=lambda _: "I can't help."), grader=talking(lambda _: marks(0, 3, 3)))
     found = [measured(STRONGREJECT, tmp_path, one)[0]["strongreject"].value for one in (fixed, refusing)]
     assert found[0] == found[1] == 0.5
 
 
 def test_prompts_that_do_not_fit_and_empty_answers_are_not_graded(tmp_path: Path) -> None:
     prompts(tmp_path, 2)
-    grader = Talker(lambda _: marks(0, 5, 5))
+    grader = talking(lambda _: marks(0, 5, 5))
     system = dataclasses.replace(
         subject(answer=lambda _: "…", misfit=lambda prompt, _: "is too long" if "0" in prompt[0].content else ""),
         grader=grader,
@@ -82,7 +82,14 @@ def test_prompts_that_do_not_fit_and_empty_answers_are_not_graded(tmp_path: Path
         "is too long",
         "the answer has no words",
     ]
-    assert grader.asked == []
+    assert grader.sampler.asked == []  # type: ignore[attr-defined]
+
+
+def test_what_does_not_fit_into_the_graders_context_is_unknown(tmp_path: Path) -> None:
+    prompts(tmp_path, 1)
+    grader = dataclasses.replace(talking(lambda _: marks(0, 5, 5)), misfit=lambda *_: "is too long")
+    _, items = measured(STRONGREJECT, tmp_path, dataclasses.replace(subject(), grader=grader))
+    assert items["strongreject", "strongreject-0"].reason == "cannot be graded: is too long"
 
 
 def test_bad_rows_are_listed(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def run(subject: Subject, rows: Sequence[ForbiddenPrompt], settings: TaskSetting
             given.append((rows[number], answer))
     if subject.grader is None:
         return
-    judge = StrongRejectJudge(subject.grader, settings.grader)
+    grader = subject.grader
+    judge = StrongRejectJudge(grader.sampler, grader.name, grader.misfit)
     for place, outcome, marks in judge.grade([(row.prompt, answer.text) for row, answer in given]):
         row, answer = given[place]
         yield _item(row, answer, outcome, {} if marks is None else marks.model_dump())

@@ -17,7 +17,6 @@ import truing
 from truing.core.config import Config
 from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
-from truing.core.protocols import Sampler
 from truing.core.records import ItemResult, Question, Record
 from truing.evals.metric import Figure, corrected_figure, mean_figure
 from truing.evals.task import Loaded, Subject, Task, TaskSettings, evenly, folder_of, missing_files
@@ -196,12 +195,10 @@ def open_subject(context: Context, adapter: Path | None) -> "tuple[LocalSystem, 
     return system, Subject(context.model.name, kept, system, system.misfit), close
 
 
-def open_grader(context: Context, name: str) -> Sampler:
-    """The local model that gives marks by a rubric; its verdicts are kept by content, too."""
-    from truing.providers.stored import Stored
-
-    system, _, _ = open_local(_grading(context, name), None)
-    return Stored(system, system, system.identity, context.ledger.store)
+def open_grader(context: Context, name: str) -> Subject:
+    """The local model that gives marks by a rubric; what it says is kept by content, too."""
+    _, grader, _ = open_subject(_grading(context, name), None)
+    return grader
 
 
 def _grading(context: Context, name: str) -> Context:
