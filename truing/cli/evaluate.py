@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SAMPLE = 160
 _HARMFUL_SAMPLE = 60
 # What probes harm is shown by its beginning only, as in reports.
-_HARMFUL = ("xstest", "advbench", "do_not_answer", "harmbench")
+_HARMFUL = ("xstest", "advbench", "do_not_answer", "harmbench", "strongreject")
 
 
 def evaluate(
@@ -179,11 +179,12 @@ def _notes(report: "TaskReport", sample: "ItemResult") -> list[str]:
     lines.append(f"{report.title}: {whole}{bad}{chance}")
     if report.judge:
         accuracy = report.accuracy
+        positives, negatives = report.judge_tells
         known = "how often it is right on such answers is not measured"
         if accuracy is not None and accuracy.sensitivity is not None and accuracy.specificity is not None:
             known = (
-                f"finds {accuracy.sensitivity:.0%} of refusals and takes {1 - accuracy.specificity:.0%} of other "
-                f"answers for one ({accuracy.data})"
+                f"finds {accuracy.sensitivity:.0%} of {positives} and takes {1 - accuracy.specificity:.0%} of "
+                f"{negatives} for one ({accuracy.data})"
             )
         lines.append(f"  judge {report.judge}: {known}")
     cut = _HARMFUL_SAMPLE if _is_harmful(report) else _SAMPLE

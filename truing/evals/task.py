@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from truing.core.errors import InputError
 from truing.core.protocols import ChoiceScorer, Judge, Sampler
-from truing.core.records import ChoiceScores, Conversation, Decoding, ItemResult, Probe, Question, Record
+from truing.core.records import Answer, ChoiceScores, Conversation, Decoding, ItemResult, Probe, Question, Record
 from truing.data.rows import BadRow
 from truing.evals.metric import Figure, Metric
 from truing.evals.tasks.answers import judged
@@ -21,11 +21,13 @@ from truing.judges.validate import JudgeAccuracy
 
 class TaskSettings(Record):
     """Greedy answers of at most `max_new_tokens`. `seed` orders what a task presents in random order. `ties`: whether a
-    right choice that is as likely as the best wrong one wins (`right`) or not (`strict`, the papers' rule)."""
+    right choice that is as likely as the best wrong one wins (`right`) or not (`strict`, the papers' rule). `grader`
+    names the model that judges by a rubric; empty where there is none."""
 
     max_new_tokens: int = 40
     seed: int = 0
     ties: Literal["strict", "right"] = "strict"
+    grader: str = ""
 
     def wins(self, margin: float) -> float:
         """1.0 where a right choice that is likelier by `margin` (nats) than the best wrong one counts as right."""
@@ -40,12 +42,14 @@ def never_misfits(_prompt: Conversation, _decoding: Decoding) -> str:
 @dataclass(frozen=True)
 class Subject:
     """A system under measurement: what answers, what scores choices (None where nothing does), and `misfit`, which says
-    why a prompt cannot be answered at all (empty where it can)."""
+    why a prompt cannot be answered at all (empty where it can). `grader` is the system that judges its answers by a
+    rubric, where one was named."""
 
     name: str
     sampler: Sampler
     choices: ChoiceScorer | None
     misfit: Callable[[Conversation, Decoding], str] = never_misfits
+    grader: "Subject | None" = None
 
     def score(self, task: str, questions: Sequence[Question]) -> Iterator[tuple[int, ChoiceScores]]:
         """Scores of choices. Raises `InputError` where the system gives none."""
@@ -88,8 +92,10 @@ class Task:
     figures that are no means, from all items. `version` changes whenever the same answers and scores may give other
     items.
     `accuracy` is how often the judge agrees with people, on the labelled rows nearest to this set (on the opposite of
-    what the metrics count, where that is said); `chance` says what guessing scores. `root` is the folder of a user's
-    own files, which lie in no data folder.
+    what the metrics count, where that is said), `judge_tells` what it tells from what,
+    and `judged` the metrics that it makes (empty: all); `chance` says what guessing scores.
+    `root` is the folder of a user's own files, read wherever the data folder is; `carried` that of a set that comes with
+    truing, read where the data folder has no file of the task's.
     """
 
     name: str
@@ -106,8 +112,21 @@ class Task:
     judge: Judge | None = None
     accuracy: JudgeAccuracy | None = None
     accuracy_of_the_opposite: bool = False
+    judge_tells: tuple[str, str] = ("refusals", "other answers")
+    judged: tuple[str, ...] = ()
     chance: str = ""
     root: Path | None = None
+    carried: Path | None = None
+
+
+def folder_of(task: Task, folder: Path | None) -> Path | None:
+    """Where the task's files are: in a folder of their own, in the data folder, or in the one that comes with truing;
+    None without any."""
+    if task.root is not None:
+        return task.root
+    if task.carried is None or (folder is not None and not missing_files(task, folder)):
+        return folder
+    return task.carried
 
 
 def missing_files(task: Task, folder: Path) -> list[Path]:
@@ -121,20 +140,26 @@ def evenly(rows: Sequence[Any], limit: int | None) -> list[Any]:
     return [rows[number * len(rows) // count] for number in range(count)]
 
 
+def answers(subject: Subject, prompts: Sequence[Conversation], decoding: Decoding) -> Iterator[tuple[int, Answer]]:
+    """(index, answer) of each prompt. One that cannot be answered has an empty answer, whose `missing` says why."""
+    fitting = []
+    for number, prompt in enumerate(prompts):
+        if reason := subject.misfit(prompt, decoding):
+            yield number, Answer(text="", token_ids=(), logprobs=(), finished=None, least_gap=None, missing=reason)
+        else:
+            fitting.append(number)
+    for place, answer in subject.sampler.sample([prompts[number] for number in fitting], decoding):
+        yield fitting[place], answer
+
+
 def ask(
     subject: Subject, probes: Sequence[Probe], decoding: Decoding, judges: dict[str, tuple[str, Judge]]
 ) -> Iterator[ItemResult]:
     """An answer to each probe, judged. `judges` gives for each group of probes the name of its items and its judge. A
     prompt that cannot be answered is an unknown item."""
-    fitting = []
-    for probe in probes:
-        if reason := subject.misfit(probe.prompt, decoding):
-            yield unknown(judges[probe.group][0], probe.id, probe.topic or probe.id, reason, probe.prompt[-1].content)
-        else:
-            fitting.append(probe)
-    for number, answer in subject.sampler.sample([probe.prompt for probe in fitting], decoding):
-        name, judge = judges[fitting[number].group]
-        yield judged(name, fitting[number], answer, judge)
+    for number, answer in answers(subject, [probe.prompt for probe in probes], decoding):
+        name, judge = judges[probes[number].group]
+        yield judged(name, probes[number], answer, judge)
 
 
 def answering(probe: Callable[[Any], Probe], judges: dict[str, tuple[str, Judge]]) -> Run:

@@ -4,8 +4,15 @@ from truing.evals.task import Task
 from truing.evals.tasks.advbench import ADVBENCH
 from truing.evals.tasks.bbq import BBQ
 from truing.evals.tasks.do_not_answer import DO_NOT_ANSWER
+from truing.evals.tasks.grounding import GROUNDING
+from truing.evals.tasks.hand_off import HAND_OFF
 from truing.evals.tasks.harmbench import HARMBENCH
+from truing.evals.tasks.honesty import HONESTY
 from truing.evals.tasks.perplexity import PERPLEXITY
+from truing.evals.tasks.persona import PERSONA
+from truing.evals.tasks.retrieval_noise import RETRIEVAL_NOISE
+from truing.evals.tasks.strongreject import STRONGREJECT
+from truing.evals.tasks.tool_use import TOOL_USE
 from truing.evals.tasks.truthfulqa import TRUTHFULQA, TRUTHFULQA_817
 from truing.evals.tasks.truthfulqa_generation import TRUTHFULQA_GENERATION
 from truing.evals.tasks.winobias import WINOBIAS
@@ -22,5 +29,12 @@ _TASKS = (
     DO_NOT_ANSWER,
     HARMBENCH,
     PERPLEXITY,
+    STRONGREJECT,
+    HONESTY,
+    GROUNDING,
+    RETRIEVAL_NOISE,
+    HAND_OFF,
+    TOOL_USE,
+    PERSONA,
 )
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}

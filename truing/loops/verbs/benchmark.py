@@ -7,6 +7,7 @@ kept by content as soon as they are there, so that a run that was killed goes on
 import json
 import os
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +23,7 @@ from truing.data.sets import SETS, revision_of
 from truing.evals.metric import Figure, Metric, corrected_figure, mean_figure
 from truing.evals.run import METRICS
 from truing.evals.suite import find_task
-from truing.evals.task import Loaded, Subject, Task, TaskSettings, evenly, missing_files
+from truing.evals.task import Loaded, Subject, Task, TaskSettings, evenly, folder_of, missing_files
 from truing.judges.validate import JudgeAccuracy
 from truing.loops.context import Context
 from truing.loops.events import Notice, Total
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
 
 class BenchmarkConfig(Config):
     """`tasks` by name, or a suite's by its TOML file; of each set all rows, or `limit` of them, evenly spaced.
-    `max_new_tokens` and `ties` as in `TaskSettings`."""
+    `max_new_tokens`, `ties` and `grader` (a local model) as in `TaskSettings`."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
     limit: int | None = Field(default=None, ge=1)
     max_new_tokens: int = Field(default=40, ge=1)
     ties: Literal["strict", "right"] = "strict"
+    grader: str = ""
 
     @field_validator("tasks")
     @classmethod
@@ -57,7 +59,7 @@ class TaskReport(Record):
 
     `files` are the set's, each with its sha256; `revision` is their home and commit where all of them are as pinned,
     and empty elsewhere; `metrics` what it measures; `first_prompt` is exactly what was sent first; `template` is the
-    digest of the chat template that made it, or empty for plain text.
+    digest of the chat template that made it, or empty for plain text; `judge_tells` what the judge tells from what.
     """
 
     task: str
@@ -70,6 +72,7 @@ class TaskReport(Record):
     template: str
     first_prompt: str
     judge: str
+    judge_tells: tuple[str, str] = ("refusals", "other answers")
     accuracy: JudgeAccuracy | None
     chance: str
     settings: TaskSettings
@@ -91,21 +94,25 @@ class Benchmark:
     def reads(self, config: BenchmarkConfig, _roles: Collection[str], context: Context) -> Mapping[str, str]:
         """The sets' files, and the versions of tasks and judges. Raises `InputError` naming what is missing."""
         tasks = [find_task(name) for name in config.tasks]
-        folder = data_folder(context, tasks)
+        folders = data_folders(context, tasks)
+        grader = {"grader_sha256": _grading(context, config.grader).model_sha256} if config.grader else {}
         return {
-            "sets": digest({task.name: _hashes(task, folder) for task in tasks}),
+            "sets": digest({task.name: _hashes(task, folders[task.name]) for task in tasks}),
             "task_versions": ", ".join(f"{task.name} {task.version}" for task in tasks),
             "judges": ", ".join(sorted({task.judge.version for task in tasks if task.judge is not None})),
+            **grader,
         }
 
     def run(self, step: Step, config: BenchmarkConfig) -> Generator[Record, None, StepResult]:
         """Write items.jsonl (one line an item), summary.json, tasks.json (a `TaskReport` each) and bad.jsonl."""
         tasks = [find_task(name) for name in config.tasks]
-        folder = data_folder(step.context, tasks)
-        settings = TaskSettings(max_new_tokens=config.max_new_tokens, seed=step.seed, ties=config.ties)
-        loaded = {task.name: task.read(folder) for task in tasks}
+        folders = data_folders(step.context, tasks)
+        settings = TaskSettings(
+            max_new_tokens=config.max_new_tokens, seed=step.seed, ties=config.ties, grader=config.grader
+        )
+        loaded = {task.name: task.read(folders[task.name]) for task in tasks}
         for task in tasks:
-            yield from _notices(task, loaded[task.name])
+            yield from _notices(task, loaded[task.name], folders[task.name])
         rows = {task.name: evenly(loaded[task.name].rows, config.limit) for task in tasks}
         yield from step.context.notices()
         yield Total(items=sum(task.items_a_row * len(rows[task.name]) for task in tasks))
@@ -113,6 +120,8 @@ class Benchmark:
         reports: list[TaskReport] = []
         adapter = step.parent_folder("adapter") if "adapter" in step.parents else None
         system, subject, close = open_subject(step.context, adapter)
+        if config.grader:
+            subject = replace(subject, grader=open_grader(step.context, config.grader))
         try:
             for task in tasks:
                 mine: list[ItemResult] = []
@@ -125,17 +134,18 @@ class Benchmark:
                         task=task.name,
                         title=task.title,
                         task_version=task.version,
-                        files=_hashes(task, folder),
+                        files=_hashes(task, folders[task.name]),
                         rows=len(loaded[task.name].rows),
                         measured=len(rows[task.name]),
                         bad=len(loaded[task.name].bad),
                         **_as_sent(system, task, rows[task.name]),
                         judge=task.judge.version if task.judge is not None else "",
+                        judge_tells=task.judge_tells,
                         accuracy=task.accuracy,
                         chance=task.chance,
                         settings=settings,
                         versions=_versions(),
-                        revision="" if task.root else revision_of(task.name, folder, task.files(folder)),
+                        revision=_revision(task, folders[task.name]),
                         metrics=task.metrics,
                         figures=tuple(figures_of(task, mine)),
                     )
@@ -155,7 +165,7 @@ def figures_of(task: Task, items: Sequence[ItemResult]) -> list[Figure]:
         mine = [item for item in items if item.task == metric.task]
         if mine:
             found.append(mean_figure(metric.task, metric.title, mine, metric.unit))
-            if task.accuracy is not None:
+            if task.accuracy is not None and (not task.judged or metric.task in task.judged):
                 found.append(corrected_figure(metric, mine, task.accuracy, task.accuracy_of_the_opposite))
     return [*found, *task.derived(items)]
 
@@ -185,12 +195,12 @@ def metrics_of(*folders: Path) -> list[Metric]:
     return list(found.values())
 
 
-def data_folder(context: Context, tasks: Sequence[Task]) -> Path:
-    """The folder of public sets. Raises `InputError` saying what to put where if a task's files are not there."""
-    folder = context.benchmarks
+def data_folders(context: Context, tasks: Sequence[Task]) -> dict[str, Path]:
+    """Of each task the folder that its files are in. Raises `InputError` saying what to put where if they are not
+    there."""
+    folders = {}
     for task in tasks:
-        if task.root is not None:
-            continue
+        folder = folder_of(task, context.benchmarks)
         if folder is None:
             names = ", ".join(str(path) for path in task.files(Path("DIR")))
             raise InputError(
@@ -202,7 +212,8 @@ def data_folder(context: Context, tasks: Sequence[Task]) -> Path:
                 f"the task {task.name} needs {missing[0]}, which is not there; {_fetching(task, folder)}put it there "
                 f"(from {task.home})"
             )
-    return folder or Path()
+        folders[task.name] = folder
+    return folders
 
 
 def _fetching(task: Task, folder: Path | str) -> str:
@@ -218,16 +229,34 @@ def open_subject(context: Context, adapter: Path | None) -> "tuple[LocalSystem, 
     return system, Subject(context.model.name, kept, system, system.misfit), close
 
 
+def open_grader(context: Context, name: str) -> Subject:
+    """The local model that gives marks by a rubric; what it says is kept by content, too."""
+    _, grader, _ = open_subject(_grading(context, name), None)
+    return grader
+
+
+def _grading(context: Context, name: str) -> Context:
+    return Context(context.root, context.model.model_copy(update={"name": name, "template": None}))
+
+
 def _hashes(task: Task, folder: Path) -> dict[str, str]:
-    root = folder if task.root is None else task.root
-    return {os.path.relpath(path, root): digest_file(path) for path in task.files(folder)}
+    return {os.path.relpath(path, folder): digest_file(path) for path in task.files(folder)}
 
 
-def _notices(task: Task, loaded: Loaded) -> Generator[Notice, None, None]:
-    """Which rows cannot be used. Raises `InputError` where none can."""
+def _revision(task: Task, folder: Path) -> str:
+    public = folder not in (task.root, task.carried)
+    return revision_of(task.name, folder, task.files(folder)) if public else ""
+
+
+def _notices(task: Task, loaded: Loaded, folder: Path) -> Generator[Notice, None, None]:
+    """Whether the set that comes with truing is read, and which rows cannot be used. Raises `InputError` where none
+    can."""
     if not loaded.rows:
         first = loaded.bad[0]
         raise InputError(f"{first.file}, {first.unit} {first.line}: {first.reason}; no row of {task.name} can be used")
+    if folder == task.carried:
+        own = task.files(Path("DIR"))[0]
+        yield Notice(text=f"{task.name}: the set that comes with truing is measured (your own would be {own})")
     if loaded.bad:
         first = loaded.bad[0]
         counted = f"{len(loaded.bad)} row{'s' * (len(loaded.bad) > 1)}"
