@@ -43,8 +43,8 @@ def test_numbers_and_truths_are_read_from_their_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (b"q,yes", "has 2 cells, and the header 3"),
-        (b"q,yes,no,", "has 4 cells, and the header 3"),
+        (b"q,yes", "has 2 cells, and there are 3 columns"),
+        (b"q,yes,no,", "has 4 cells, and there are 3 columns"),
         (b"q,,no", "'chosen' is empty"),
         (b"q,yes,n\xff", "'rejected' is not valid UTF-8"),
         (b"q,yes,n\x00", "'rejected' holds a NUL byte"),

@@ -1,12 +1,12 @@
 """Rows of a published set: required columns, ids that stand once; a row that cannot be used is listed, not guessed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from truing.core.errors import InputError
 from truing.data import files
-from truing.data.rows import BadRow, RowError
+from truing.data.rows import BadRow, Row, RowError
 
 
 class Identified(Protocol):
@@ -20,9 +20,13 @@ T = TypeVar("T", bound=Identified)
 
 
 def read_published(
-    path: Path, columns: Sequence[str], parse: Callable[[dict[str, Any], int], T]
+    path: Path,
+    columns: Sequence[str],
+    parse: Callable[[dict[str, Any], int], T],
+    read: Callable[[Path], Iterator[Row]] = files.read,
 ) -> tuple[list[T], list[BadRow]]:
-    """Every row of a file: the good ones as `parse` (row, place from 0) makes them, and the bad ones.
+    """Every row of a file: the good ones as `parse` (row, place from 0) makes them, and the bad ones. `read` gives the
+    rows as they stand; by itself, the kind of file is told by its content and name.
 
     Raises `InputError` where the file cannot be read, is empty, or no row has one of the `columns`.
     """
@@ -30,7 +34,7 @@ def read_published(
     bad: list[BadRow] = []
     found: dict[str, None] = {}
     first: dict[str, int] = {}
-    for place, row in enumerate(files.read(path)):
+    for place, row in enumerate(read(path)):
         try:
             if isinstance(row.value, RowError):
                 raise row.value

@@ -5,14 +5,15 @@ question that the system cannot take (longer than its context) becomes an item w
 guessed, and neither is left out in silence.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from truing.core.errors import InputError
-from truing.core.protocols import ChoiceScorer, Judge, Sampler
-from truing.core.records import ChoiceScores, Conversation, Decoding, ItemResult, Probe, Question, Record
+from truing.core.protocols import ChoiceScorer, Judge, Sampler, Scorer
+from truing.core.records import Answer, ChoiceScores, Conversation, Decoding, ItemResult, Probe, Question, Record
 from truing.data.rows import BadRow
 from truing.evals.metric import Figure, Metric
 from truing.evals.tasks.answers import judged
@@ -40,12 +41,13 @@ def never_misfits(_prompt: Conversation, _decoding: Decoding) -> str:
 @dataclass(frozen=True)
 class Subject:
     """A system under measurement: what answers, what scores choices (None where nothing does), and `misfit`, which says
-    why a prompt cannot be answered at all (empty where it can)."""
+    why a prompt cannot be answered at all (empty where it can); `scorer` scores given answers to a conversation."""
 
     name: str
     sampler: Sampler
     choices: ChoiceScorer | None
     misfit: Callable[[Conversation, Decoding], str] = never_misfits
+    scorer: Scorer | None = None
 
     def score(self, task: str, questions: Sequence[Question]) -> Iterator[tuple[int, ChoiceScores]]:
         """Scores of choices. Raises `InputError` where the system gives none."""
@@ -55,6 +57,33 @@ class Subject:
                 "choose tasks that judge answers, or a local model"
             )
         yield from self.choices.score_choices(questions)
+
+    def score_answers(
+        self, task: str, rows: Sequence[tuple[Conversation, Sequence[str]]]
+    ) -> Iterator[tuple[int, ChoiceScores]]:
+        """Scores of whole answers to each prompt, in the system's own chat template, end of turn included. A prompt
+        whose answers do not fit, or which the template refuses, is unknown. Raises `InputError` where the system gives
+        none."""
+        if self.scorer is None:
+            raise InputError(
+                f"{task} compares log-probabilities of given answers, which {self.name} does not give; "
+                "choose tasks that judge answers, or a local model"
+            )
+        for number, (prompt, answers) in enumerate(rows):
+            # One prompt at a time: what one of them cannot have is no fault of the others.
+            try:
+                scores = dict(self.scorer.score([(prompt, answer) for answer in answers]))
+            except InputError as error:
+                yield number, ChoiceScores(unknown=str(error))
+                continue
+            sums = tuple(sum(scores[place]) for place in range(len(answers)))
+            if all(map(math.isfinite, sums)):
+                yield (
+                    number,
+                    ChoiceScores(logprobs=sums, tokens=tuple(len(scores[place]) for place in range(len(sums)))),
+                )
+            else:
+                yield number, ChoiceScores(unknown="the log-probabilities are not finite")
 
 
 @dataclass(frozen=True)
@@ -87,6 +116,7 @@ class Task:
     any chat template; `run` yields `items_a_row` items for each row, each with the row's id; `derived` makes the
     figures that are no means, from all items. `version` changes whenever the same answers and scores may give other
     items.
+    `max_new_tokens` is the room that its answers need; `libraries` are optional ones whose version its items depend on.
     `accuracy` is how often the judge agrees with people, on the labelled rows nearest to this set (on the opposite of
     what the metrics count, where that is said); `chance` says what guessing scores.
     """
@@ -102,6 +132,8 @@ class Task:
     run: Run
     derived: Callable[[Sequence[ItemResult]], list[Figure]] = no_figures
     items_a_row: int = 1
+    max_new_tokens: int = 40
+    libraries: tuple[str, ...] = ()
     judge: Judge | None = None
     accuracy: JudgeAccuracy | None = None
     accuracy_of_the_opposite: bool = False
@@ -119,20 +151,26 @@ def evenly(rows: Sequence[Any], limit: int | None) -> list[Any]:
     return [rows[number * len(rows) // count] for number in range(count)]
 
 
+def answers(subject: Subject, prompts: Sequence[Conversation], decoding: Decoding) -> Iterator[tuple[int, Answer]]:
+    """(index, answer) of each prompt. One that cannot be answered has an empty answer, whose `missing` says why."""
+    fitting = []
+    for number, prompt in enumerate(prompts):
+        if reason := subject.misfit(prompt, decoding):
+            yield number, Answer(text="", token_ids=(), logprobs=(), finished=None, least_gap=None, missing=reason)
+        else:
+            fitting.append(number)
+    for place, answer in subject.sampler.sample([prompts[number] for number in fitting], decoding):
+        yield fitting[place], answer
+
+
 def ask(
     subject: Subject, probes: Sequence[Probe], decoding: Decoding, judges: dict[str, tuple[str, Judge]]
 ) -> Iterator[ItemResult]:
     """An answer to each probe, judged. `judges` gives for each group of probes the name of its items and its judge. A
     prompt that cannot be answered is an unknown item."""
-    fitting = []
-    for probe in probes:
-        if reason := subject.misfit(probe.prompt, decoding):
-            yield unknown(judges[probe.group][0], probe.id, probe.topic or probe.id, reason, probe.prompt[-1].content)
-        else:
-            fitting.append(probe)
-    for number, answer in subject.sampler.sample([probe.prompt for probe in fitting], decoding):
-        name, judge = judges[fitting[number].group]
-        yield judged(name, fitting[number], answer, judge)
+    for number, answer in answers(subject, [probe.prompt for probe in probes], decoding):
+        name, judge = judges[probes[number].group]
+        yield judged(name, probes[number], answer, judge)
 
 
 def answering(probe: Callable[[Any], Probe], judges: dict[str, tuple[str, Judge]]) -> Run:

@@ -2,10 +2,16 @@
 
 from truing.evals.task import Task
 from truing.evals.tasks.advbench import ADVBENCH
+from truing.evals.tasks.arc import ARC_CHALLENGE, ARC_EASY
 from truing.evals.tasks.bbq import BBQ
 from truing.evals.tasks.do_not_answer import DO_NOT_ANSWER
+from truing.evals.tasks.gsm8k import GSM8K
 from truing.evals.tasks.harmbench import HARMBENCH
+from truing.evals.tasks.hhh import HHH
+from truing.evals.tasks.ifeval import IFEVAL
+from truing.evals.tasks.mmlu import MMLU
 from truing.evals.tasks.perplexity import PERPLEXITY
+from truing.evals.tasks.rewardbench import REWARDBENCH
 from truing.evals.tasks.truthfulqa import TRUTHFULQA, TRUTHFULQA_817
 from truing.evals.tasks.truthfulqa_generation import TRUTHFULQA_GENERATION
 from truing.evals.tasks.winobias import WINOBIAS
@@ -22,5 +28,12 @@ _TASKS = (
     DO_NOT_ANSWER,
     HARMBENCH,
     PERPLEXITY,
+    MMLU,
+    ARC_CHALLENGE,
+    ARC_EASY,
+    GSM8K,
+    IFEVAL,
+    REWARDBENCH,
+    HHH,
 )
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
