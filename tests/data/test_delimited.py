@@ -93,3 +93,15 @@ def test_what_a_cell_cannot_hold_is_refused(tmp_path: Path, row: Comparison, rea
     with files.writing(tmp_path / "rows.csv") as writer, pytest.raises(RowError, match=reason):
         writer.write(native.write(row)[0])
     assert (tmp_path / "rows.csv").read_text() == ",".join(delimited.COLUMNS) + "\n"
+
+
+def test_a_file_without_a_header_is_told_its_columns(tmp_path: Path) -> None:
+    """Its first line is a row like any other."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b'"one, two",A\nthree,B\nfour\n')
+    rows = list(delimited.read(path, columns=("question", "answer")))
+    assert [(row.number, row.value) for row in rows[:2]] == [
+        (1, {"question": "one, two", "answer": "A"}),
+        (2, {"question": "three", "answer": "B"}),
+    ]
+    assert isinstance(rows[2].value, RowError)

@@ -1,4 +1,4 @@
-"""GSM8K by hand: what number an answer says, cut answers, both figures, what cannot be used; labels that say nothing."""
+"""GSM8K by hand: what number an answer says, cut answers, both figures, what cannot be used; chance."""
 
 import random
 from collections.abc import Iterator, Sequence
