@@ -43,8 +43,8 @@ def test_numbers_and_truths_are_read_from_their_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (b"q,yes", "has 2 cells, and the header 3"),
-        (b"q,yes,no,", "has 4 cells, and the header 3"),
+        (b"q,yes", "has 2 cells, and there are 3 columns"),
+        (b"q,yes,no,", "has 4 cells, and there are 3 columns"),
         (b"q,,no", "'chosen' is empty"),
         (b"q,yes,n\xff", "'rejected' is not valid UTF-8"),
         (b"q,yes,n\x00", "'rejected' holds a NUL byte"),
@@ -93,3 +93,15 @@ def test_what_a_cell_cannot_hold_is_refused(tmp_path: Path, row: Comparison, rea
     with files.writing(tmp_path / "rows.csv") as writer, pytest.raises(RowError, match=reason):
         writer.write(native.write(row)[0])
     assert (tmp_path / "rows.csv").read_text() == ",".join(delimited.COLUMNS) + "\n"
+
+
+def test_a_file_without_a_header_is_told_its_columns(tmp_path: Path) -> None:
+    """Its first line is a row like any other."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b'"one, two",A\nthree,B\nfour\n')
+    rows = list(delimited.read(path, columns=("question", "answer")))
+    assert [(row.number, row.value) for row in rows[:2]] == [
+        (1, {"question": "one, two", "answer": "A"}),
+        (2, {"question": "three", "answer": "B"}),
+    ]
+    assert isinstance(rows[2].value, RowError)

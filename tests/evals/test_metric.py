@@ -7,7 +7,7 @@ import pytest
 from tests.evals.conftest import NATS, REFUSAL, items
 from truing.core.statistics import Interval, cluster_bootstrap, wilson
 from truing.evals.compare import side
-from truing.evals.metric import corrected_figure, mean_figure, mean_interval
+from truing.evals.metric import corrected_figure, mean_figure, mean_interval, stratified_figure
 from truing.judges.validate import JudgeAccuracy
 
 
@@ -52,3 +52,29 @@ def test_a_judge_that_is_no_better_than_a_coin_corrects_nothing() -> None:
     coin = JudgeAccuracy(data="labelled", hits=50, misses=50, rejections=50, false_alarms=50)
     found = corrected_figure(REFUSAL, items([1.0, 0.0]), coin, opposite=False)
     assert (found.value, found.low) == (None, None)
+
+
+def test_a_stratified_mean_weighs_strata_and_not_items() -> None:
+    """Half of 1 of 1 and half of 1 of 4; ten times the items in one stratum change nothing."""
+    one, four = items([1.0], "a"), items([1.0, 0.0, 0.0, 0.0], "b")
+    for copies in (1, 10):
+        made = stratified_figure("mean", "mean", [(0.5, one), (0.5, four * copies)])
+        assert made.value == pytest.approx((1 + 1 / 4) / 2)
+        assert made.n == 1 + 4 * copies
+        assert (made.low or 0) < 0.625 < (made.high or 0)
+
+
+def test_one_stratum_is_the_mean_and_an_empty_one_leaves_nothing_known() -> None:
+    mine = items([1.0, 0.0, 1.0, None])
+    made = stratified_figure("mean", "mean", [(1.0, mine)])
+    plain = mean_figure("mean", "mean", mine)
+    assert (made.value, made.low, made.high, made.unknown) == (plain.value, plain.low, plain.high, plain.unknown)
+    for missing in ([], items([None])):
+        empty = stratified_figure("mean", "mean", [(0.5, mine), (0.5, missing)])
+        assert (empty.value, empty.low, empty.high) == (None, None, None)
+
+
+def test_strata_that_are_all_right_are_not_certain() -> None:
+    """Resampling knows no spread there; the interval is Wilson's of as many items as have the same variance."""
+    made = stratified_figure("mean", "mean", [(0.5, items([1.0] * 8)), (0.5, items([1.0] * 8))])
+    assert (made.value, made.low, made.high) == (1.0, wilson(16, 16).low, 1.0)

@@ -22,6 +22,7 @@ from truing.ledger.artifacts import Artifact
 from truing.ledger.ledger import Ledger
 from truing.loops.context import Context
 from truing.loops.recipe import run_recipe
+from truing.loops.verbs import benchmark
 from truing.loops.verbs.benchmark import read_reports
 from truing.loops.verbs.evaluation import read_items
 from truing.loops.verbs.table import VERBS
@@ -203,3 +204,58 @@ def test_without_a_data_folder_the_sentence_says_what_to_put_where(tmp_path: Pat
     )
     with pytest.raises(InputError, match=told):
         run(tmp_path, tmp_path, None, tasks=["bbq"])
+
+
+def test_each_task_has_the_room_that_it_needs_unless_it_is_told(tmp_path: Path, tiny_folder: Path, sets: Path) -> None:
+    """The tiny model's context of 512 is less than GSM8K's answers need: unknown, and said, but not with 3 tokens."""
+    write_lines(sets / "gsm8k/test.jsonl", [{"question": "2+2?", "answer": "#### 4"}])
+    tasks = ["advbench", "gsm8k"]
+    for told, rooms in ((None, [40, 512]), (3, [3, 3])):
+        artifact = run(tmp_path, tiny_folder, sets, tasks=tasks, max_new_tokens=told)
+        folder = Ledger.open(tmp_path / ".truing").folder(artifact)
+        assert [report.settings.max_new_tokens for report in read_reports(folder)] == rooms
+        reasons = {item.reason for item in read_items(folder) if item.task.startswith("gsm8k")}
+        assert any("that the context leaves it" in reason for reason in reasons) == (told is None)
+
+
+def test_an_optional_library_that_an_evaluation_stands_on_is_named_and_measured_anew(
+    tmp_path: Path, tiny_folder: Path, sets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = {"key": 1, "prompt": "Hi", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    write_lines(sets / "ifeval/input_data.jsonl", [prompt])
+    found: dict[str, str] = {}
+
+    def known(name: str) -> str:
+        if name == "langdetect" and name not in found:
+            raise benchmark.PackageNotFoundError(name)
+        return found.get(name, "1")
+
+    monkeypatch.setattr(benchmark, "version", known)
+    first = done(tmp_path, tiny_folder, sets, tasks=["ifeval"])
+    (report,) = read_reports(Ledger.open(tmp_path / ".truing").folder(first.artifact))
+    assert report.versions["langdetect"] == "not installed"
+    assert done(tmp_path, tiny_folder, sets, tasks=["ifeval"]).reused
+    found["langdetect"] = "1.0.9"
+    assert not done(tmp_path, tiny_folder, sets, tasks=["ifeval"]).reused
+
+
+def test_answers_to_a_prompt_are_kept_pair_by_pair(
+    tmp_path: Path, tiny_folder: Path, sets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"id": n, "subset": "donotanswer", "prompt": f"P{n}", "chosen": "Yes.", "rejected": "No."} for n in range(4)
+    ]
+    write_lines(sets / "rewardbench/filtered.jsonl", rows)
+    asked: list[int] = []
+    score = local.LocalSystem.score
+    monkeypatch.setattr(
+        local.LocalSystem, "score", lambda self, rows: [asked.append(len(rows)), *score(self, rows)][1:]
+    )
+    step = {"verb": "benchmark", "tasks": ["rewardbench"]}
+    recipe, context = prepare({"model": str(tiny_folder), "eval": step}, "recipe", tmp_path / ".truing", sets)
+    stopped: Any = run_recipe(recipe, VERBS, context)
+    for _ in range(5):
+        next(record for record in stopped if isinstance(record, ItemResult))
+    stopped.close()
+    list(run_recipe(recipe, VERBS, Context(context.root, recipe.model, sets)))
+    assert asked == [2, 2, 2, 2]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SAMPLE = 160
 _HARMFUL_SAMPLE = 60
 # What probes harm is shown by its beginning only, as in reports.
-_HARMFUL = ("xstest", "advbench", "do_not_answer", "harmbench", "strongreject")
+_HARMFUL = ("xstest", "advbench", "do_not_answer", "harmbench", "strongreject", "rewardbench", "hhh")
 
 
 def evaluate(

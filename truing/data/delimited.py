@@ -6,7 +6,7 @@ say (a dialogue of several turns, an optional text that is empty) is refused whe
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,13 +25,14 @@ def delimiter(path: Path) -> str:
     return "\t" if path.name.removesuffix(".gz").endswith(".tsv") else ","
 
 
-def read(path: Path) -> Iterator[Row]:
-    """Every record below the header, numbered by its first line. Raises `InputError` for a header that is no header."""
+def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """Every record below the header, numbered by its first line; `columns` names those of a file without a header.
+    Raises `InputError` for a header that is no header."""
     csv.field_size_limit(LONGEST)  # Python's own limit, 128 KB, is less than an answer may have
     with opened(path) as file:
         taken = _Taken(file)
         cells = csv.reader(taken, delimiter=delimiter(path), strict=True)
-        header = _header(path, cells)
+        header = _header(path, cells) if columns is None else list(columns)
         while True:
             taken.raw.clear()
             try:
@@ -88,7 +89,9 @@ def _header(path: Path, cells: Iterator[list[str]]) -> list[str]:
 
 def _row(header: list[str], record: list[str]) -> dict[str, Any] | RowError:
     if len(record) != len(header):
-        return RowError(f"has {len(record)} cells, and the header {len(header)}; put texts with commas into quotes")
+        return RowError(
+            f"has {len(record)} cells, and there are {len(header)} columns; put texts with commas into quotes"
+        )
     row: dict[str, Any] = {}
     for name, cell in zip(header, record, strict=True):
         if any("\udc80" <= character <= "\udcff" for character in cell):

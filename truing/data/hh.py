@@ -29,7 +29,7 @@ def recognises(row: dict[str, Any]) -> bool:
 
 def parse(row: dict[str, Any], fallback_id: str, _ask: Ask = AS_IT_IS) -> list[Comparison]:
     """One row → one comparison. Raises `RowError`."""
-    chosen, rejected = (_turns(text(row, key), key) for key in ("chosen", "rejected"))
+    chosen, rejected = (turns(text(row, key), key) for key in ("chosen", "rejected"))
     prompt = shared_context(chosen, rejected)
     for key, dialogue in (("chosen", chosen), ("rejected", rejected)):
         if dialogue[-1].role != "assistant":
@@ -39,7 +39,8 @@ def parse(row: dict[str, Any], fallback_id: str, _ask: Ask = AS_IT_IS) -> list[C
     ]
 
 
-def _turns(transcript: str, key: str) -> Conversation:
+def turns(transcript: str, key: str) -> Conversation:
+    """A transcript's turns; `key` names it in the `RowError` for one that does not begin with a human's."""
     before, *parts = _TURN.split(transcript.strip())
     if before.strip() or not parts:
         raise RowError(f"{key!r} does not begin with 'Human:'")

@@ -1,6 +1,6 @@
 """Rows of a published set: required columns, ids that stand once; a row that cannot be used is listed, not guessed."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,13 +20,17 @@ T = TypeVar("T", bound=Identified)
 
 
 def read_published(
-    path: Path, columns: Sequence[str], parse: Callable[[dict[str, Any], int], T]
+    path: Path,
+    columns: Sequence[str],
+    parse: Callable[[dict[str, Any], int], T],
+    read: Callable[[Path], Iterator[Row]] = files.read,
 ) -> tuple[list[T], list[BadRow]]:
-    """Every row of a file: the good ones as `parse` (row, place from 0) makes them, and the bad ones.
+    """Every row of a file: the good ones as `parse` (row, place from 0) makes them, and the bad ones. `read` gives the
+    rows as they stand; by itself, the kind of file is told by its content and name.
 
     Raises `InputError` where the file cannot be read, is empty, or no row has one of the `columns`.
     """
-    return sort_rows(path, files.read(path), columns, parse)
+    return sort_rows(path, read(path), columns, parse)
 
 
 def sort_rows(

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from truing.core.records import ItemResult, Record
-from truing.core.statistics import Interval, cluster_bootstrap, corrected_rate, wilson
+from truing.core.statistics import Interval, cluster_bootstrap, cluster_bootstrap_of, corrected_rate, wilson
 from truing.judges.validate import JudgeAccuracy
 
 Unit = Literal["share", "nats", "score", "ratio"]
@@ -85,6 +88,33 @@ def corrected_figure(metric: Metric, items: Sequence[ItemResult], accuracy: Judg
         rate, interval = 1 - rate, Interval(1 - interval.high, 1 - interval.low)
     title = f"{metric.title}, corrected for the judge's errors"
     return figure(f"{metric.task}_corrected", title, rate, interval, items, "share")
+
+
+def stratified_figure(name: str, title: str, strata: Sequence[tuple[float, Sequence[ItemResult]]]) -> Figure:
+    """Σ weight · the mean of a stratum's known values; the weights sum to 1. Unknown where a stratum has none: the
+    others do not stand for it. The interval is the wider of the cluster bootstrap's over all strata together, and
+    Wilson's of as many items as have the same variance, 1 / Σ (weight² / n)."""
+    items = [item for _, mine in strata for item in mine]
+    known = [(place, item) for place, (_, mine) in enumerate(strata) for item in mine if item.value is not None]
+    counts = [sum(place == number for place, _ in known) for number in range(len(strata))]
+    if 0 in counts:
+        return figure(name, title, None, None, items, "share")
+    columns = []
+    for number in range(len(strata)):
+        columns.append([(item.value or 0.0) if place == number else 0.0 for place, item in known])
+        columns.append([float(place == number) for place, _ in known])
+
+    def statistic(*sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = np.zeros_like(sums[0])
+        for (weight, _), values, n in zip(strata, sums[::2], sums[1::2], strict=True):
+            total += weight * np.divide(values, n, out=np.full_like(values, np.nan), where=n > 0)
+        return total
+
+    value = float(statistic(*(np.array([sum(column)]) for column in columns))[0])
+    alike = round(1 / sum(weight**2 / n for (weight, _), n in zip(strata, counts, strict=True)))
+    resampled = cluster_bootstrap_of(columns, [item.cluster for _, item in known], statistic)
+    interval = wider(wilson(value * alike, alike), resampled, least=0.0)
+    return figure(name, title, value, interval, items, "share")
 
 
 def mean_interval(known: Sequence[tuple[float, str]], unit: str, seed: int = 0) -> Interval:

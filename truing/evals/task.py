@@ -5,13 +5,14 @@ question that the system cannot take (longer than its context) becomes an item w
 guessed, and neither is left out in silence.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from truing.core.errors import InputError
-from truing.core.protocols import ChoiceScorer, Judge, Sampler
+from truing.core.protocols import ChoiceScorer, Judge, Sampler, Scorer
 from truing.core.records import Answer, ChoiceScores, Conversation, Decoding, ItemResult, Probe, Question, Record
 from truing.data.rows import BadRow
 from truing.evals.metric import Figure, Metric
@@ -42,13 +43,14 @@ def never_misfits(_prompt: Conversation, _decoding: Decoding) -> str:
 @dataclass(frozen=True)
 class Subject:
     """A system under measurement: what answers, what scores choices (None where nothing does), and `misfit`, which says
-    why a prompt cannot be answered at all (empty where it can). `grader` is the system that judges its answers by a
-    rubric, where one was named."""
+    why a prompt cannot be answered at all (empty where it can). `scorer` scores given answers to a conversation, and
+    `grader` is the system that judges its answers by a rubric, where one was named."""
 
     name: str
     sampler: Sampler
     choices: ChoiceScorer | None
     misfit: Callable[[Conversation, Decoding], str] = never_misfits
+    scorer: Scorer | None = None
     grader: "Subject | None" = None
 
     def score(self, task: str, questions: Sequence[Question]) -> Iterator[tuple[int, ChoiceScores]]:
@@ -59,6 +61,33 @@ class Subject:
                 "choose tasks that judge answers, or a local model"
             )
         yield from self.choices.score_choices(questions)
+
+    def score_answers(
+        self, task: str, rows: Sequence[tuple[Conversation, Sequence[str]]]
+    ) -> Iterator[tuple[int, ChoiceScores]]:
+        """Scores of whole answers to each prompt, in the system's own chat template, end of turn included. A prompt
+        whose answers do not fit, or which the template refuses, is unknown. Raises `InputError` where the system gives
+        none."""
+        if self.scorer is None:
+            raise InputError(
+                f"{task} compares log-probabilities of given answers, which {self.name} does not give; "
+                "choose tasks that judge answers, or a local model"
+            )
+        for number, (prompt, answers) in enumerate(rows):
+            # One prompt at a time: what one of them cannot have is no fault of the others.
+            try:
+                scores = dict(self.scorer.score([(prompt, answer) for answer in answers]))
+            except InputError as error:
+                yield number, ChoiceScores(unknown=str(error))
+                continue
+            sums = tuple(sum(scores[place]) for place in range(len(answers)))
+            if all(map(math.isfinite, sums)):
+                yield (
+                    number,
+                    ChoiceScores(logprobs=sums, tokens=tuple(len(scores[place]) for place in range(len(sums)))),
+                )
+            else:
+                yield number, ChoiceScores(unknown="the log-probabilities are not finite")
 
 
 @dataclass(frozen=True)
@@ -91,11 +120,12 @@ class Task:
     any chat template; `run` yields `items_a_row` items for each row, each with the row's id; `derived` makes the
     figures that are no means, from all items. `version` changes whenever the same answers and scores may give other
     items.
+    `max_new_tokens` is the room that its answers need; `libraries` are optional ones whose version its items depend on.
     `accuracy` is how often the judge agrees with people, on the labelled rows nearest to this set (on the opposite of
     what the metrics count, where that is said), `judge_tells` what it tells from what,
     and `judged` the metrics that it makes (empty: all); `chance` says what guessing scores.
-    `root` is the folder of a user's own files, read wherever the data folder is; `carried` that of a set that comes with
-    truing, read where the data folder has no file of the task's.
+    `root` is the folder of a user's own files, read wherever the data folder is; `carried` that of a set that comes
+    with truing, read where the data folder has no file of the task's.
     """
 
     name: str
@@ -109,6 +139,8 @@ class Task:
     run: Run
     derived: Callable[[Sequence[ItemResult]], list[Figure]] = no_figures
     items_a_row: int = 1
+    max_new_tokens: int = 40
+    libraries: tuple[str, ...] = ()
     judge: Judge | None = None
     accuracy: JudgeAccuracy | None = None
     accuracy_of_the_opposite: bool = False

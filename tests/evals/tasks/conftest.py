@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.providers.conftest import Scripted
 from truing.core.records import ChoiceScores, Conversation, Decoding, ItemResult, Question
 from truing.evals.metric import Figure
-from truing.evals.task import Subject, Task, TaskSettings, never_misfits
+from truing.evals.task import Loaded, Subject, Task, TaskSettings, missing_files, never_misfits
 from truing.loops.verbs.benchmark import figures_of
 
 
@@ -36,9 +38,19 @@ def subject(
     score: Callable[[str, str], float] = lambda _context, choice: -float(len(choice)),
     answer: Callable[[str], str] = lambda prompt: f"answer to {prompt}",
     misfit: Callable[[Conversation, Decoding], str] = never_misfits,
+    likelihood: Callable[[str, str], list[float]] = lambda _prompt, answer: [-1.0] * len(answer),
 ) -> Subject:
-    """A system under measurement; `score` gives a choice's log-probability."""
-    return Subject("scripted", Scripted(answer=answer), ScriptedChoices(score), misfit)
+    """A system under measurement; `score` gives a choice's log-probability, `likelihood` those of an answer's
+    tokens."""
+    system = Scripted(answer=answer, score=likelihood)
+    return Subject("scripted", system, ScriptedChoices(score), misfit, system)
+
+
+def real(task: Task, folder: Path) -> Loaded:
+    """The set's real files, read; skips where they are not at hand."""
+    if missing := missing_files(task, folder):
+        pytest.skip(f"{task.title} is not at hand: put {missing[0]} there (from {task.home}) to run this test")
+    return task.read(folder)
 
 
 def measured(

@@ -2,15 +2,21 @@
 
 from truing.evals.task import Task
 from truing.evals.tasks.advbench import ADVBENCH
+from truing.evals.tasks.arc import ARC_CHALLENGE, ARC_EASY
 from truing.evals.tasks.bbq import BBQ
 from truing.evals.tasks.do_not_answer import DO_NOT_ANSWER
 from truing.evals.tasks.grounding import GROUNDING
+from truing.evals.tasks.gsm8k import GSM8K
 from truing.evals.tasks.hand_off import HAND_OFF
 from truing.evals.tasks.harmbench import HARMBENCH
+from truing.evals.tasks.hhh import HHH
 from truing.evals.tasks.honesty import HONESTY
+from truing.evals.tasks.ifeval import IFEVAL
+from truing.evals.tasks.mmlu import MMLU
 from truing.evals.tasks.perplexity import PERPLEXITY
 from truing.evals.tasks.persona import PERSONA
 from truing.evals.tasks.retrieval_noise import RETRIEVAL_NOISE
+from truing.evals.tasks.rewardbench import REWARDBENCH
 from truing.evals.tasks.strongreject import STRONGREJECT
 from truing.evals.tasks.tool_use import TOOL_USE
 from truing.evals.tasks.truthfulqa import TRUTHFULQA, TRUTHFULQA_817
@@ -36,5 +42,12 @@ _TASKS = (
     HAND_OFF,
     TOOL_USE,
     PERSONA,
+    MMLU,
+    ARC_CHALLENGE,
+    ARC_EASY,
+    GSM8K,
+    IFEVAL,
+    REWARDBENCH,
+    HHH,
 )
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}

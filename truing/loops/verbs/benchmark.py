@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 class BenchmarkConfig(Config):
     """`tasks` by name, or a suite's by its TOML file; of each set all rows, or `limit` of them, evenly spaced.
-    `max_new_tokens`, `ties` and `grader` (a local model) as in `TaskSettings`."""
+    `max_new_tokens` (None: what each task needs), `ties` and `grader` (a local model) as in `TaskSettings`."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
     limit: int | None = Field(default=None, ge=1)
-    max_new_tokens: int = Field(default=40, ge=1)
+    max_new_tokens: int | None = Field(default=None, ge=1)
     ties: Literal["strict", "right"] = "strict"
     grader: str = ""
 
@@ -99,6 +99,7 @@ class Benchmark:
         return {
             "sets": digest({task.name: _hashes(task, folders[task.name]) for task in tasks}),
             "task_versions": ", ".join(f"{task.name} {task.version}" for task in tasks),
+            "libraries": digest([_libraries(task) for task in tasks if task.libraries]),
             "judges": ", ".join(sorted({task.judge.version for task in tasks if task.judge is not None})),
             **grader,
         }
@@ -107,9 +108,6 @@ class Benchmark:
         """Write items.jsonl (one line an item), summary.json, tasks.json (a `TaskReport` each) and bad.jsonl."""
         tasks = [find_task(name) for name in config.tasks]
         folders = data_folders(step.context, tasks)
-        settings = TaskSettings(
-            max_new_tokens=config.max_new_tokens, seed=step.seed, ties=config.ties, grader=config.grader
-        )
         loaded = {task.name: task.read(folders[task.name]) for task in tasks}
         for task in tasks:
             yield from _notices(task, loaded[task.name], folders[task.name])
@@ -125,6 +123,8 @@ class Benchmark:
         try:
             for task in tasks:
                 mine: list[ItemResult] = []
+                longest = config.max_new_tokens or task.max_new_tokens
+                settings = TaskSettings(max_new_tokens=longest, seed=step.seed, ties=config.ties, grader=config.grader)
                 for item in task.run(subject, rows[task.name], settings):
                     mine.append(item)
                     yield item
@@ -144,7 +144,7 @@ class Benchmark:
                         accuracy=task.accuracy,
                         chance=task.chance,
                         settings=settings,
-                        versions=_versions(),
+                        versions={**_versions(), **_libraries(task)},
                         revision=_revision(task, folders[task.name]),
                         metrics=task.metrics,
                         figures=tuple(figures_of(task, mine)),
@@ -226,7 +226,7 @@ def open_subject(context: Context, adapter: Path | None) -> "tuple[LocalSystem, 
 
     system, _, close = open_local(context, adapter)
     kept = Stored(system, system, system.identity, context.ledger.store)
-    return system, Subject(context.model.name, kept, system, system.misfit), close
+    return system, Subject(context.model.name, kept, system, system.misfit, kept), close
 
 
 def open_grader(context: Context, name: str) -> Subject:
@@ -283,6 +283,17 @@ def _as_sent(system: "LocalSystem", task: Task, rows: Sequence[Record]) -> dict[
 
 def _versions() -> dict[str, str]:
     return {"truing": truing.__version__, **{name: version(name) for name in ("torch", "transformers")}}
+
+
+def _libraries(task: Task) -> dict[str, str]:
+    """The versions of the task's optional libraries."""
+    found = {}
+    for name in task.libraries:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def _write(
