@@ -5,29 +5,25 @@ kept by content as soon as they are there, so that a run that was killed goes on
 """
 
 import json
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Collection, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
-import truing
 from truing.core.config import Config
 from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
-from truing.core.records import ItemResult, Question, Record
+from truing.core.records import ItemResult, Record
 from truing.evals.metric import Figure, corrected_figure, mean_figure
-from truing.evals.task import Loaded, Subject, Task, TaskSettings, evenly, missing_files
+from truing.evals.task import Loaded, Task, TaskSettings, evenly, missing_files
 from truing.evals.tasks.table import TASKS
 from truing.judges.validate import JudgeAccuracy
 from truing.loops.context import Context
 from truing.loops.events import Notice, Total
 from truing.loops.recipe import Step, StepResult
-from truing.loops.verbs.evaluation import open_local, summarise
-
-if TYPE_CHECKING:
-    from truing.providers.local import LocalSystem
+from truing.loops.verbs.evaluation import summarise
+from truing.loops.verbs.subject import check_deployed, open_measured
 
 
 class BenchmarkConfig(Config):
@@ -53,8 +49,9 @@ class BenchmarkConfig(Config):
 class TaskReport(Record):
     """What was measured of one set, on what, and how: everything that a figure depends on beside model and adapter.
 
-    `files` are the set's, each with its sha256; `first_prompt` is exactly what was sent first; `template` is the digest
-    of the chat template that made it, or empty for plain text.
+    `files` are the set's, each with its sha256; `first_prompt` is exactly what was sent first (to a deployed model: its
+    messages); `template` is the digest of the chat template that made it, or empty for plain text and for a deployed
+    model, whose server has the template.
     """
 
     task: str
@@ -87,6 +84,8 @@ class Benchmark:
         """The sets' files, and the versions of tasks and judges. Raises `InputError` naming what is missing."""
         tasks = [TASKS[name] for name in config.tasks]
         folder = data_folder(context, tasks)
+        if context.deployed is not None:
+            check_deployed(context, tasks, folder)
         return {
             "sets": digest({task.name: _hashes(task, folder) for task in tasks}),
             "task_versions": ", ".join(f"{task.name} {task.version}" for task in tasks),
@@ -94,7 +93,8 @@ class Benchmark:
         }
 
     def run(self, step: Step, config: BenchmarkConfig) -> Generator[Record, None, StepResult]:
-        """Write items.jsonl (one line an item), summary.json, tasks.json (a `TaskReport` each) and bad.jsonl."""
+        """Write items.jsonl (one line an item), summary.json, tasks.json (a `TaskReport` each) and bad.jsonl; of a
+        deployed model also observed.jsonl (every answer as it came) and observed.json."""
         tasks = [TASKS[name] for name in config.tasks]
         folder = data_folder(step.context, tasks)
         settings = TaskSettings(max_new_tokens=config.max_new_tokens, seed=step.seed, ties=config.ties)
@@ -102,16 +102,14 @@ class Benchmark:
         for task in tasks:
             yield from _notices(task, loaded[task.name])
         rows = {task.name: evenly(loaded[task.name].rows, config.limit) for task in tasks}
-        yield from step.context.notices()
-        yield Total(items=sum(task.items_a_row * len(rows[task.name]) for task in tasks))
         items: list[ItemResult] = []
         reports: list[TaskReport] = []
-        adapter = step.parent_folder("adapter") if "adapter" in step.parents else None
-        system, subject, close = open_subject(step.context, adapter)
-        try:
+        with open_measured(step) as measured:
+            yield from measured.notices
+            yield Total(items=sum(task.items_a_row * len(rows[task.name]) for task in tasks))
             for task in tasks:
                 mine: list[ItemResult] = []
-                for item in task.run(subject, rows[task.name], settings):
+                for item in task.run(measured.subject, rows[task.name], settings):
                     mine.append(item)
                     yield item
                 items += _ordered(task, rows[task.name], mine)
@@ -124,20 +122,19 @@ class Benchmark:
                         rows=len(loaded[task.name].rows),
                         measured=len(rows[task.name]),
                         bad=len(loaded[task.name].bad),
-                        **_as_sent(system, task, rows[task.name]),
+                        **measured.as_sent(task.asks(rows[task.name][0])),
                         judge=task.judge.version if task.judge is not None else "",
                         accuracy=task.accuracy,
                         chance=task.chance,
                         settings=settings,
-                        versions=_versions(),
+                        versions=measured.versions(),
                         figures=tuple(figures_of(task, mine)),
                     )
                 )
-        finally:
-            close()
         _write(step.folder, items, reports, loaded)
+        observed = measured.finish(step.folder)
         values = {figure.name: figure.value for report in reports for figure in report.figures}
-        return StepResult(metrics={**values, "left_out": float(sum(report.bad for report in reports))})
+        return StepResult(metrics={**values, "left_out": float(sum(report.bad for report in reports)), **observed})
 
 
 def figures_of(task: Task, items: Sequence[ItemResult]) -> list[Figure]:
@@ -176,15 +173,6 @@ def data_folder(context: Context, tasks: Sequence[Task]) -> Path:
     return folder
 
 
-def open_subject(context: Context, adapter: Path | None) -> "tuple[LocalSystem, Subject, Callable[[], None]]":
-    """The local system, the same as what tasks measure (its answers are kept by content), and what closes it."""
-    from truing.providers.stored import Stored
-
-    system, _, close = open_local(context, adapter)
-    kept = Stored(system, system, system.identity, context.ledger.store)
-    return system, Subject(context.model.name, kept, system, system.misfit), close
-
-
 def _hashes(task: Task, folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): digest_file(path) for path in task.files(folder)}
 
@@ -208,18 +196,6 @@ def _ordered(task: Task, rows: Sequence[Record], items: Sequence[ItemResult]) ->
     metrics = {metric.task: place for place, metric in enumerate(task.metrics)}
     order = {row.id: place for place, row in enumerate(rows)}  # type: ignore[attr-defined]
     return sorted(items, key=lambda item: (metrics[item.task], order[item.item]))
-
-
-def _as_sent(system: "LocalSystem", task: Task, rows: Sequence[Record]) -> dict[str, str]:
-    """The first prompt exactly as it was sent (of a choice: with the first one), and the template's digest."""
-    asked = task.asks(rows[0])
-    if isinstance(asked, Question):
-        return {"first_prompt": asked.context + asked.choices[0], "template": ""}
-    return {"first_prompt": system.chat.render(asked.prompt), "template": digest(system.chat.tokenizer.chat_template)}
-
-
-def _versions() -> dict[str, str]:
-    return {"truing": truing.__version__, **{name: version(name) for name in ("torch", "transformers")}}
 
 
 def _write(
