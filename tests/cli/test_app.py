@@ -64,7 +64,8 @@ def test_a_signal_ends_with_a_sentence_and_its_code_after_tidying_up(number: sig
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (code, "tidied up\n")
-    assert err == "truing: stopped; what was finished is kept, and the same command goes on from there\n"
+    kept = "what was finished is kept, and the same command goes on from there"
+    assert err == f"truing: stopped; {kept} (`eval` of a deployed model: with --resume)\n"
 
 
 def test_the_handlers_of_signals_are_those_from_before_afterwards(truing: Truing) -> None:

@@ -199,11 +199,10 @@ def test_the_providers_own_server_needs_a_key_and_is_not_asked_without(truing: T
 @pytest.mark.parametrize(
     "command",
     [
-        ("eval", "--model", "openai:tiny"),
         ("train", "sft", "prompts.jsonl", "--model", "openai:tiny"),
         ("demo", "--quick", "--set", 'model="openai:tiny"'),
     ],
-    ids=["eval", "train", "demo"],
+    ids=["train", "demo"],
 )
 def test_what_needs_weights_refuses_a_deployed_model_in_one_sentence(truing: Truing, command: tuple[str, ...]) -> None:
     code, _, err = truing(*command)

@@ -41,6 +41,7 @@ def test_an_answer_that_is_missing_is_unknown_even_where_its_text_reads_like_one
     cut_off = Answer(text="I name q1", token_ids=(), logprobs=(), finished=None, least_gap=None, missing="filtered")
     item = judged("echo", probe(1), cut_off, EchoJudge())
     assert (item.value, item.reason) == (None, "filtered")
+    assert (item.answer, item.finished) == ("", None)  # nothing that reads items later can judge it either
     assert judged("echo", probe(1), cut_off.model_copy(update={"missing": ""}), EchoJudge()).value == 1.0
 
 

@@ -332,3 +332,24 @@ def test_the_identity_holds_what_answers_depend_on_and_not_how_they_are_fetched(
         deployed(server, base_url="http://127.0.0.1:1/v1"),
     ]
     assert len({plain, *(other.identity for other in others)}) == 5
+
+
+def test_every_answer_is_kept_as_it_comes_however_slow_its_reader_is(server: WireServer) -> None:
+    kept: list[int] = []
+    answers = deployed(server).sample(PROMPTS, GREEDY, lambda came: kept.append(came[0]))
+    next(answers)  # and then the reader takes its time
+    for _ in range(1000):
+        if len(kept) == len(PROMPTS):
+            break
+        server.closing.wait(0.02)
+    assert sorted(kept) == list(range(12))
+    assert len(list(answers)) == 11
+
+
+def test_what_cannot_be_kept_stops_the_run_with_the_disks_own_error(server: WireServer) -> None:
+    def keep(_came: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left on device"):
+        list(deployed(server, concurrency=2).sample(PROMPTS, GREEDY, keep))
+    assert len(server.seen) < len(PROMPTS)

@@ -30,8 +30,24 @@ def parse(**values: Any) -> RemoteConfig:
         ({"api_key": SECRET}, "--remote: unknown key 'api_key'"),
         ({"base_url": f"https://me:{SECRET}@host/v1"}, "--remote: base_url must hold no user, password"),
         ({"base_url": f"https://host/v1?key={SECRET}"}, "--remote: base_url must hold no user, password"),
-        ({"base_url": f"ftp://{SECRET}"}, "--remote: base_url must be an address such as http://localhost:8000/v1"),
-        ({"base_url": 7}, "--remote: base_url must be an address such as"),
+        ({"base_url": f"ftp://{SECRET}"}, "--remote: base_url must be an address that begins with http:// or https://"),
+        (
+            {"base_url": f"{SECRET}:8000/v1"},
+            "--remote: base_url must be an address that begins with http:// or https://",
+        ),
+        ({"base_url": 7}, "--remote: base_url must be an address such as http://localhost:8000/v1, without a space"),
+        ({"base_url": "http://a host/v1"}, "--remote: base_url must be an address such as http://localhost:8000/v1, w"),
+        ({"base_url": "http://host\n/v1"}, "--remote: base_url must be an address such as http://localhost:8000/v1, w"),
+        (
+            {"base_url": f"http://{SECRET}:port/v1"},
+            "--remote: base_url must name a server, and a port only as a number",
+        ),
+        ({"base_url": "http://host:99999/v1"}, "--remote: base_url must name a server, and a port only as a number up"),
+        ({"base_url": "http://host:0/v1"}, "--remote: base_url must name a server"),
+        ({"base_url": "http:///v1"}, "--remote: base_url must name a server"),
+        ({"base_url": "http://a..b/v1"}, "--remote: base_url must name a server"),
+        ({"base_url": "http://[::1/v1"}, "--remote: base_url must name a server"),
+        ({"base_url": "http://*/v1"}, "--remote: base_url must name a server"),
         ({"concurrency": 0}, "--remote: 'concurrency' is 0"),
         ({"prices": {"m": {"prompt": -1, "output": 0}}}, "--remote: 'prices.m.prompt' is -1"),
         ({"timeuot": 3}, "--remote: unknown key 'timeuot'; did you mean 'timeout'?"),
@@ -72,3 +88,11 @@ def test_the_setting_comes_before_the_variable_and_the_variable_before_the_provi
     with pytest.raises(InputError, match="EXAMPLE_BASE_URL: it must hold no user") as raised:
         find_address(parse(), OWN, "EXAMPLE_BASE_URL")
     assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://localhost:8000/v1", "HTTPS://API.Example.com", "http://[::1]:8000/v1", "http://my_host", "https://ünï.de"],
+)
+def test_every_address_that_a_library_can_call_is_taken(address: str) -> None:
+    assert find_address(parse(base_url=address), OWN, "EXAMPLE_BASE_URL") == address

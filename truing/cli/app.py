@@ -102,7 +102,8 @@ def main() -> None:
     except TruingError as error:
         _fail(str(error), error.exit_code)
     except _StoppedError as stopped:
-        _fail("stopped; what was finished is kept, and the same command goes on from there", stopped.args[0])
+        kept = "what was finished is kept, and the same command goes on from there"
+        _fail(f"stopped; {kept} (`eval` of a deployed model: with --resume)", stopped.args[0])
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         _fail(f"{what}. This is a defect of truing; `truing --debug …` shows where it happened", 3)

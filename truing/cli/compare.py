@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from truing.cli.deployed import say_observed
 from truing.cli.run import Json
 from truing.cli.show import Reference
 from truing.core.config import read_toml
@@ -70,6 +71,7 @@ def compare(
         typer.echo(json.dumps([json.loads(result.model_dump_json()) for result in results]))
     else:
         print_comparison(results, Console(), a, b)
+    say_observed({name: _folder(context, name) for name in names}, as_json)
 
 
 def _compare_methods(context: typer.Context, names: Sequence[str], baseline: str, as_json: bool) -> None:
@@ -122,6 +124,7 @@ def gate(
         print_comparison(results, console, a, b)
         console.print(f"rules: {source}", highlight=False, markup=False, soft_wrap=True)
         print_gate(report, console)
+    say_observed({name: _folder(context, name) for name in (a, b)}, as_json)
     raise typer.Exit(report.exit_code)
 
 
@@ -199,11 +202,16 @@ def bounds(low: float, high: float, unit: str, signed: bool = False) -> str:
 
 
 def _items(context: typer.Context, name: str) -> "list[ItemResult]":
-    from truing.ledger.ledger import Ledger
     from truing.loops.verbs.evaluation import read_items
 
+    return read_items(_folder(context, name))
+
+
+def _folder(context: typer.Context, name: str) -> Path:
+    from truing.ledger.ledger import Ledger
+
     ledger = Ledger.open(context.obj.ledger, create=False)
-    return read_items(ledger.folder(_evaluation(ledger, name)))
+    return ledger.folder(_evaluation(ledger, name))
 
 
 def _metrics(context: typer.Context, *names: str) -> "list[Metric]":

@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from truing.cli.compare import bounds, interval, number
+from truing.cli.deployed import Remote, asked_how, observed_lines
 from truing.cli.run import DataDir, Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
 from truing.core.errors import InputError
 from truing.engine.settings import ModelConfig
+from truing.providers.names import is_deployed
 
 if TYPE_CHECKING:
     from truing.core.records import ItemResult
@@ -33,7 +35,7 @@ def evaluate(
         typer.Argument(
             metavar="MODEL",
             help="An adapter in the ledger (name or id), or a model: smollm2-135m, hf:OWNER/NAME, a folder, a GGUF "
-            "file. None: the bare --model.",
+            "file, or a deployed one: openai:MODEL, anthropic:MODEL, gemini:MODEL. None: the bare --model.",
         ),
     ] = None,
     model: Annotated[
@@ -49,10 +51,26 @@ def evaluate(
     data_dir: DataDir = None,
     limit: Annotated[int | None, typer.Option(min=1, help="So many rows of each set, evenly spaced.")] = None,
     probes: Annotated[str, typer.Option(help="A JSON Lines file of probes, or `starter`.")] = "starter",
+    remote: Remote = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Of a deployed model, count answers that came since this time (2026-11-30T12:00:00Z), instead of "
+            "asking everything anew.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Of a deployed model, go on with the last run of this command, if it was stopped."
+        ),
+    ] = False,
     changes: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a model, or one of its adapters, on held-out probes, or with --task on public sets.
+    """Measure a model, or one of its adapters, on held-out probes, or with --task on public sets. A deployed model is
+    asked anew each time.
 
     Example: truing eval dpo --task truthfulqa,winobias --data-dir benchmarks
     """
@@ -60,6 +78,14 @@ def evaluate(
         _list(as_json)
         return
     base, adapter = _system(system, model)
+    deployed = asked_how(base, remote, since, resume)
+    if deployed is not None and task is None:
+        raise InputError(
+            f"the probes compare log-probabilities, which {base} does not give; with --task, name tasks that judge "
+            "answers"
+        )
+    if deployed is not None and adapter is not None:
+        raise InputError(f"{adapter!r} and --model {base!r}: an adapter needs a local model's weights; leave one out")
     values: dict[str, Any] = {"name": "eval", "model": {"name": base}}
     measured = {} if adapter is None else {"adapter": f"ledger:{adapter}"}
     if task is not None:
@@ -71,11 +97,11 @@ def evaluate(
             raise InputError("--limit is for --task; of the probes all are measured")
         values["probes"] = {"verb": "dataset", "source": "starter", "probes": probes}
         values["eval"] = {"verb": "evaluate", "data": "probes", **measured}
-    recipe, prepared = prepare(apply_overrides(values, changes or []), "eval", context.obj.ledger, data_dir)
+    recipe, prepared = prepare(apply_overrides(values, changes or []), "eval", context.obj.ledger, data_dir, deployed)
     finished = execute(recipe, prepared, Console(stderr=as_json), quiet=as_json)
     folder = prepared.ledger.folder(finished["eval"].artifact)
     if as_json:
-        typer.echo(json.dumps({**as_plain(finished), **({} if task is None else {"tasks": _plain(folder)})}))
+        typer.echo(json.dumps({**as_plain(finished), **({} if task is None else _plain(folder))}))
     elif task is None:
         _print(folder)
     else:
@@ -89,6 +115,7 @@ def _system(system: str | None, model: str | None) -> tuple[str, str | None]:
         return model or default, None
     is_model = (
         system == default
+        or is_deployed(system)
         or system.startswith("hf:")
         or system.endswith(".gguf")
         or (Path(system) / "config.json").is_file()
@@ -118,10 +145,15 @@ def _list(as_json: bool) -> None:
     Console().print(table)
 
 
-def _plain(folder: Path) -> list[dict[str, Any]]:
+def _plain(folder: Path) -> dict[str, Any]:
+    from truing.evals.observed import read_observations
     from truing.loops.verbs.benchmark import read_reports
 
-    return [report.model_dump(mode="json") for report in read_reports(folder)]
+    observed = read_observations(folder)
+    return {
+        "tasks": [report.model_dump(mode="json") for report in read_reports(folder)],
+        **({} if observed is None else {"observed": observed.model_dump(mode="json")}),
+    }
 
 
 def _print(folder: Path) -> None:
@@ -141,7 +173,8 @@ def _print(folder: Path) -> None:
 
 
 def _print_tasks(folder: Path) -> None:
-    """Every figure, what is to be known beside it, and one sample of each task."""
+    """Every figure, what is to be known beside it, and one sample of each task; when a deployed model answered."""
+    from truing.evals.observed import read_observations
     from truing.loops.verbs.benchmark import read_reports
     from truing.loops.verbs.evaluation import read_items
 
@@ -159,6 +192,8 @@ def _print_tasks(folder: Path) -> None:
         sample = next(item for item in items if item.task in metrics)
         for line in _notes(report, sample):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for line in observed_lines(read_observations(folder)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _shown(figure: "Figure") -> tuple[str, str]:

@@ -9,7 +9,7 @@ from truing.core.errors import InputError
 from truing.core.records import Record
 
 if TYPE_CHECKING:
-    from truing.loops.context import Context
+    from truing.loops.context import Context, Deployed
     from truing.loops.recipe import Recipe
 
 
@@ -37,9 +37,14 @@ def run_recipe(
 
 
 def prepare(
-    values: dict[str, Any], where: str, ledger: Path, benchmarks: Path | None = None
+    values: dict[str, Any],
+    where: str,
+    ledger: Path,
+    benchmarks: Path | None = None,
+    deployed: "Deployed | None" = None,
 ) -> "tuple[Recipe, Context]":
-    """Check a recipe and everything that it names. Writes nothing: the ledger is made when the first step runs."""
+    """Check a recipe and everything that it names. Writes nothing: the ledger is made when the first step runs.
+    `deployed` says how a deployed model is asked, if the model is one."""
     from truing.ledger.ledger import Ledger
     from truing.loops.context import Context
     from truing.loops.recipe import check_outside, parse_recipe
@@ -48,6 +53,6 @@ def prepare(
     parsed = parse_recipe(values, where, VERBS, lambda reference: Ledger.open(ledger, create=False).get(reference))
     if benchmarks is not None and not benchmarks.is_dir():
         raise InputError(f"--benchmarks {benchmarks}: there is no such folder")
-    prepared = Context(ledger, parsed.model, benchmarks)
+    prepared = Context(ledger, parsed.model, benchmarks, deployed)
     check_outside(parsed, where, VERBS, prepared)
     return parsed, prepared

@@ -188,10 +188,11 @@ def run_recipe(recipe: Recipe, verbs: Mapping[str, Verb], context: Context) -> I
     """
     with context.ledger.writing():
         made: dict[str, Artifact] = {}
-        model: dict[str, str] = {}
+        model: Mapping[str, str | None] = {}
         if any(verbs[step.verb].uses_model for step in recipe.steps):
-            yield Reading(what=context.model.name)
-            model = context.model.identity(context.model_sha256)
+            if context.deployed is None:
+                yield Reading(what=context.model.name)
+            model = context.model_identity()
         for planned in recipe.steps:
             verb = verbs[planned.verb]
             started = time.monotonic()
@@ -208,11 +209,12 @@ def _run_step(
     verb: Verb,
     seed: int,
     made: Mapping[str, Artifact],
-    outside: Mapping[str, str],
+    outside: Mapping[str, str | None],
     context: Context,
 ) -> Generator[Record, None, tuple[Artifact, bool]]:
     """Make a step's artifact, or find it; returns it and whether it was there. `made` are the earlier steps' artifacts,
-    `outside` what the step's key takes from outside the ledger beside what its verb reads."""
+    `outside` what the step's key takes from outside the ledger beside what its verb reads. What a deployed model
+    answered is an observation, which is never found: it may answer otherwise now."""
     ledger = context.ledger
     config = verb.config.parse(planned.settings, f"[{planned.name}]")
     parents = {
@@ -245,6 +247,7 @@ def _run_step(
                 metrics=result.metrics,
                 rows=result.rows,
                 cost=meter.cost() if whole else None,
+                observation=verb.uses_model and context.deployed is not None,
                 **identity,
             )
         ledger.discard_workspace(key)

@@ -10,7 +10,7 @@ from truing.providers.settings import RemoteConfig, find_address, find_key
 if TYPE_CHECKING:
     from truing.providers.remote import RemoteSystem
 
-PROVIDERS = ("anthropic", "gemini", "openai")
+PROVIDERS = {"anthropic": "anthropic", "gemini": "google-genai", "openai": "openai"}  # each with its library
 
 
 def is_deployed(name: str) -> bool:
@@ -24,13 +24,13 @@ def refuse_deployed(name: str, what: str) -> None:
     if is_deployed(name):
         raise InputError(
             f"{what} needs weights or log-probabilities, and {name} is a deployed model, which gives only answers; "
-            "name a local model, or ask this one with `truing sample` or `truing chat`"
+            "name a local model, or ask this one with `truing eval --task`, `truing sample` or `truing chat`"
         )
 
 
 def open_deployed(name: str, config: RemoteConfig, system_prompt: str | None = None) -> "RemoteSystem":
-    """The model that a name means. Connects to nothing yet. Raises `InputError` where the provider's library or the key
-    is missing, or where a setting has no meaning for it."""
+    """The model that a name means; a system prompt that is given stands in for the settings' own. Connects to nothing
+    yet. Raises `InputError` where the provider's library or the key is missing, or a setting has no meaning for it."""
     from truing.providers.remote import RemoteSystem
 
     provider, _, model = name.partition(":")
@@ -53,5 +53,5 @@ def open_deployed(name: str, config: RemoteConfig, system_prompt: str | None = N
         config,
         lambda: module.open_asker(model, address, key, config),
         key=key,
-        system_prompt=system_prompt,
+        system_prompt=config.system_prompt if system_prompt is None else system_prompt,
     )

@@ -23,6 +23,8 @@ _MISSING = {
     "content_filter": "the provider's filter cut it off (content_filter)",
     "tool_calls": "the model called a tool instead of answering (tool_calls)",
     "function_call": "the model called a tool instead of answering (function_call)",
+    "error": "the server broke the answer off (error)",
+    "abort": "the server broke the answer off (abort)",
 }
 
 

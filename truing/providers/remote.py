@@ -10,40 +10,32 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from truing.core.digest import digest
 from truing.core.errors import InputError, RunError, TruingError
-from truing.core.records import Answer, Conversation, Decoding, Message, Observation
+from truing.core.records import Answer, Conversation, Decoding, Observation
 from truing.providers.background import in_background
-from truing.providers.limits import Budget, Pace, Spending, Tokens, likely_tokens, most_tokens
+from truing.providers.draws import Draw, draws_of
+from truing.providers.limits import Budget, Pace, Spending, Tokens, likely_tokens
 from truing.providers.settings import RemoteConfig
 from truing.providers.wire import Asker, FailedError, Reply, Request
 
+Put = Callable[[tuple[int, Answer]], None]
 _SHORTEST_KEY = 8  # shorter ones are placeholders, and stand in any text
 _LONGEST_TOLD = 300
-
-
-@dataclass(frozen=True)
-class _Draw:
-    """One answer to be drawn: the place of its prompt, the question, and the most tokens that it can take."""
-
-    number: int
-    request: Request
-    most: Tokens
 
 
 class _Run:
     """One reading of `sample`. `under_way` are the tokens held back for requests that have not ended, `stopped` is why
     no more is asked; what is under way still ends."""
 
-    def __init__(self, asker: Asker, concurrency: int, put: Callable[[tuple[int, Answer]], None]) -> None:
+    def __init__(self, asker: Asker, concurrency: int, put: Put) -> None:
         self.asker, self.put = asker, put
         self.slots = asyncio.Semaphore(concurrency)
         self.ended = asyncio.Event()
         self.under_way = Tokens()
-        self.stopped: TruingError | None = None
+        self.stopped: TruingError | OSError | None = None
 
 
 class RemoteSystem:
@@ -63,9 +55,8 @@ class RemoteSystem:
     ) -> None:
         """Raises `InputError` where a cost is limited and no price is known."""
         self.name = f"{provider}:{model}"
-        self._provider, self._model, self._address = provider, model, address
-        self._config, self._open_asker = config, open_asker
-        self._key, self._system_prompt = key, system_prompt
+        self.provider, self.address, self.system_prompt = provider, address, system_prompt
+        self._model, self._config, self._open_asker, self._key = model, config, open_asker, key
         self._budget = Budget(config, model)
         self._pace = Pace(config.requests_per_minute, config.tokens_per_minute)
         self._failures = 0
@@ -74,8 +65,12 @@ class RemoteSystem:
     @property
     def identity(self) -> str:
         """The digest of what answers depend on beside prompt, decoding and time: address and name, not weights."""
-        settings = [sorted(self._config.omit), self._config.logprobs, self._system_prompt]
-        return digest(["deployed", self._provider, self._address, self._model, settings])
+        settings = [sorted(self._config.omit), self._config.logprobs, self.system_prompt]
+        return digest(["deployed", self.provider, self.address, self._model, settings])
+
+    def cost(self, tokens: Tokens) -> float | None:
+        """The price of tokens; None where none is set."""
+        return self._budget.cost(tokens)
 
     @property
     def spending(self) -> Spending:
@@ -94,47 +89,29 @@ class RemoteSystem:
             cost_at_most=budget.cost(budget.told.plus(budget.lost)),
         )
 
-    def sample(self, prompts: Sequence[Conversation], decoding: Decoding) -> Iterator[tuple[int, Answer]]:
+    def sample(
+        self, prompts: Sequence[Conversation], decoding: Decoding, keep: Put | None = None
+    ) -> Iterator[tuple[int, Answer]]:
         """Answers as they come: (index of the prompt, answer). They are asked for in order; equal prompts that stand
-        together are asked for together or, where the budget ends, not at all.
+        together are asked for together or, where the budget ends, not at all. `keep` gets each answer as soon as it is
+        there, in another thread, however long the reader takes for the one before.
 
         An answer that could not be had is `missing`, and says why. Raises `InputError` where no question can be
         answered (key, model, address), `RunError` where the budget or the server ends it, after all answers that came.
         """
-        draws = self._draws(prompts, decoding)
+        draws = draws_of(prompts, decoding, self._config, self.system_prompt)
 
-        async def ask_all(put: Callable[[tuple[int, Answer]], None]) -> None:
-            await self._ask_all(draws, put)
+        async def ask_all(put: Put) -> None:
+            def keep_and_put(came: tuple[int, Answer]) -> None:
+                if keep is not None:
+                    keep(came)
+                put(came)
+
+            await self._ask_all(draws, keep_and_put)
 
         yield from in_background(ask_all)
 
-    def _draws(self, prompts: Sequence[Conversation], decoding: Decoding) -> list[_Draw]:
-        seen: Counter[Conversation] = Counter()
-        omit, warm = self._config.omit, decoding.temperature > 0
-        draws = []
-        for number, prompt in enumerate(prompts):
-            own = prompt[0].content if prompt[0].role == "system" else None
-            turns = prompt if own is None else prompt[1:]
-            if not turns or any(turn.role == "system" for turn in turns) or turns[-1].role != "user":
-                raise InputError(
-                    f"prompt {number + 1}: a deployed model is asked by turns of user and assistant that end with the "
-                    "user's, after at most one system turn; mend it or leave it out"
-                )
-            # Where a server heeds the seed, equal prompts must still be different draws.
-            seed = int(digest([decoding.seed, seen[prompt]])[:8], 16) >> 1
-            seen[prompt] += 1
-            request = Request(
-                system=self._system_prompt if own is None else own,
-                turns=turns,
-                max_new_tokens=decoding.max_new_tokens,
-                temperature=None if "temperature" in omit else decoding.temperature,
-                seed=seed if warm and "seed" not in omit else None,
-            )
-            said = turns if request.system is None else (Message(role="system", content=request.system), *turns)
-            draws.append(_Draw(number, request, most_tokens(said, decoding.max_new_tokens)))
-        return draws
-
-    async def _ask_all(self, draws: Sequence[_Draw], put: Callable[[tuple[int, Answer]], None]) -> None:
+    async def _ask_all(self, draws: Sequence[Draw], put: Put) -> None:
         run = _Run(self._open_asker(), self._config.concurrency, put)
         try:
             async with asyncio.TaskGroup() as group:
@@ -150,7 +127,7 @@ class RemoteSystem:
         if run.stopped is not None:
             raise run.stopped
 
-    async def _admitted(self, run: _Run, block: Sequence[_Draw], total: int) -> bool:
+    async def _admitted(self, run: _Run, block: Sequence[Draw], total: int) -> bool:
         """Hold the block's tokens back, once the budget has room; False where it never will, or the run was stopped."""
         most = [draw.most for draw in block]
         while run.stopped is None and not self._budget.fits(run.under_way, *most):
@@ -170,7 +147,7 @@ class RemoteSystem:
                 run.under_way = run.under_way.plus(tokens)
         return run.stopped is None
 
-    async def _one(self, run: _Run, draw: _Draw) -> None:
+    async def _one(self, run: _Run, draw: Draw) -> None:
         """One answer: its attempts, and what came of them. Nothing where the run was stopped before there was one."""
         try:
             found, attempts = await self._attempts(run, draw)
@@ -180,7 +157,7 @@ class RemoteSystem:
             run.ended.set()
         if found is None:
             return
-        where = f"{self.name} at {self._address}"
+        where = f"{self.name} at {self.address}"
         if isinstance(found, Reply):
             self._failures = 0
         elif found.fatal:
@@ -193,9 +170,12 @@ class RemoteSystem:
                 run.stopped = run.stopped or RunError(f"{where}: {what}")
         answer = self._answer(draw.request, found, attempts)
         self._counts["missing" if answer.missing else "answers"] += 1
-        run.put((draw.number, answer))
+        try:
+            run.put((draw.number, answer))
+        except OSError as error:  # what cannot be kept is not worth its price
+            run.stopped = run.stopped or error
 
-    async def _attempts(self, run: _Run, draw: _Draw) -> tuple[Reply | FailedError | None, int]:
+    async def _attempts(self, run: _Run, draw: Draw) -> tuple[Reply | FailedError | None, int]:
         """Ask until there is a reply, or no use in asking again. The tokens of one attempt are held back all the
         time."""
         for attempt in itertools.count(1):
@@ -226,7 +206,7 @@ class RemoteSystem:
             await asyncio.sleep(wait)
         raise AssertionError("unreachable")
 
-    async def _turn(self, draw: _Draw) -> None:
+    async def _turn(self, draw: Draw) -> None:
         """Wait until the pace, and a pause that the server asked for, let the next request start."""
         clock = asyncio.get_running_loop().time
         start = self._pace.reserve(clock(), likely_tokens(draw.most))
@@ -258,7 +238,7 @@ class RemoteSystem:
             missing = reply.missing
         observed = Observation(
             time=datetime.now(UTC),
-            provider=self._provider,
+            provider=self.provider,
             reported_model=self._hidden(reply.model) if reply and reply.model else None,
             stop=self._hidden(reply.stop) if reply and reply.stop else None,
             replied=reply is not None,
@@ -268,7 +248,7 @@ class RemoteSystem:
             thinking_tokens=reply.thinking_tokens if reply else None,
             request={
                 "model": self._model,
-                "base_url": self._address,
+                "base_url": self.address,
                 "max_new_tokens": request.max_new_tokens,
                 "temperature": request.temperature,
                 "seed": request.seed,

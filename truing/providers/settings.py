@@ -16,6 +16,7 @@ from truing.core.config import Config
 from truing.core.errors import InputError
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_HOST = re.compile(r"[\w.-]+")
 
 
 class Price(Config):
@@ -28,7 +29,8 @@ class Price(Config):
 
 class RemoteConfig(Config):
     """`base_url`: the server, if not the provider's own. `key_env`: the environment variable that holds the key;
-    without it the provider's usual one, and none at all for a server of one's own.
+    without it the provider's usual one, and none at all for a server of one's own. `system_prompt` goes before every
+    dialogue that has none of its own.
 
     `stream` reads answers as they are written; `logprobs` asks for log-probabilities; `omit` leaves out parameters that
     a model refuses. `token_limit`: under which name the longest answer is sent in OpenAI's format (None: the newer one
@@ -44,6 +46,7 @@ class RemoteConfig(Config):
 
     base_url: str | None = None
     key_env: str | None = None
+    system_prompt: str | None = None
     stream: bool = False
     logprobs: bool = False
     omit: tuple[Literal["temperature", "seed"], ...] = ()
@@ -76,13 +79,20 @@ class RemoteConfig(Config):
 
 
 def _check_address(address: Any) -> None:
+    """Raise `ValueError`, which does not repeat the address: a key may stand in it."""
+    example = "such as http://localhost:8000/v1"
+    if not isinstance(address, str) or not address.isprintable() or " " in address:
+        raise ValueError(f"base_url must be an address {example}, without a space")
+    if not address.lower().startswith(("http://", "https://")):
+        raise ValueError(f"base_url must be an address that begins with http:// or https://, {example}")
     try:
         parts = urlsplit(address)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except (ValueError, AttributeError, TypeError):
+        host, port = parts.hostname or "", parts.port
+        known = port != 0 and (":" in host or (_HOST.fullmatch(host) and host.encode("idna")))
+    except ValueError:  # a port that is no number, half a bracket, a name that no server can have
         known = False
     if not known:
-        raise ValueError("base_url must be an address such as http://localhost:8000/v1")
+        raise ValueError(f"base_url must name a server, and a port only as a number up to 65535, {example}")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError("base_url must hold no user, password, query or fragment; a key is named by key_env")
 

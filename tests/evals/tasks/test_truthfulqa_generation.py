@@ -1,13 +1,15 @@
 """Free answers held against reference answers, by hand; and what shuffled references score."""
 
 import random
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.evals.tasks.conftest import measured, subject, values, write_csv
-from truing.evals.task import TaskSettings
+from truing.core.records import Answer, Conversation, Decoding
+from truing.evals.task import Subject, TaskSettings
 from truing.evals.tasks.truthfulqa_generation import TRUTHFULQA_GENERATION as TASK
 from truing.evals.tasks.truthfulqa_generation import likeness
 
@@ -63,6 +65,26 @@ def test_a_question_that_does_not_fit_is_unknown_in_all_three(tmp_path: Path) ->
     write_csv(tmp_path / FILE, [row("Q?", "a", "b")])
     _, items = measured(TASK, tmp_path, subject(misfit=lambda *_: "is too long"))
     assert [(item.value, item.reason) for item in items.values()] == [(None, "is too long")] * 3
+
+
+class Served:
+    """A deployed model: the first answer is missing, and of the second the server did not say whether it is whole."""
+
+    def sample(self, prompts: Sequence[Conversation], _decoding: Decoding) -> Iterator[tuple[int, Answer]]:
+        for number, missing in enumerate(["the provider's filter", ""][: len(prompts)]):
+            finished = True if missing else None
+            yield (
+                number,
+                Answer(text="Rain", token_ids=(), logprobs=(), finished=finished, least_gap=None, missing=missing),
+            )
+
+
+def test_a_missing_answer_is_unknown_in_all_three_and_one_of_unknown_end_in_none(tmp_path: Path) -> None:
+    write_csv(tmp_path / FILE, [row("Q?", "Rain", "Hail"), row("R?", "Rain", "Hail")])
+    _, items = measured(TASK, tmp_path, Subject("served", Served(), None))
+    told = [(item.item, item.value, item.reason if item.value is None else "") for item in items.values()]
+    assert told[:3] == [(told[0][0], None, "the provider's filter")] * 3
+    assert [value for _, value, _ in told[3:]] == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

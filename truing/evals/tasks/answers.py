@@ -26,7 +26,8 @@ class AnswerTask:
 
 
 def judged(task: str, probe: Probe, answer: Answer, judge: Judge) -> ItemResult:
-    """An answer to a probe as an item of a task; one that is missing is unknown, whatever its text."""
+    """An answer to a probe as an item of a task; one that is missing is unknown, and its text is not shown to a judge,
+    now or later."""
     outcome = Outcome(value=None, reason=answer.missing) if answer.missing else judge.judge(probe.prompt, answer.text)
     return ItemResult(
         task=task,
@@ -35,6 +36,6 @@ def judged(task: str, probe: Probe, answer: Answer, judge: Judge) -> ItemResult:
         value=outcome.value,
         reason=outcome.reason,
         prompt=probe.prompt[-1].content,
-        answer=answer.text,
-        finished=answer.finished,
+        answer="" if answer.missing else answer.text,
+        finished=None if answer.missing else answer.finished,
     )

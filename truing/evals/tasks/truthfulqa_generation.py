@@ -54,8 +54,8 @@ def files(folder: Path) -> list[Path]:
 def run(subject: Subject, rows: Sequence[AnsweredQuestion], settings: TaskSettings) -> Iterator[ItemResult]:
     """Yield each question's items as it is answered."""
     for item in answering(_probe, {_NAME: (f"{_NAME}_truthful", NearestReference(rows))})(subject, rows, settings):
-        asked = item.finished is not None
-        informative = _informative(item) if asked else Outcome(value=None, reason=item.reason)
+        answered = item.finished is not None or bool(item.answer)  # a server may not say whether it was finished
+        informative = _informative(item) if answered else Outcome(value=None, reason=item.reason)
         both = None if item.value is None or informative.value is None else item.value * informative.value
         yield item
         yield item.model_copy(update={"task": f"{_NAME}_informative", **informative.model_dump()})

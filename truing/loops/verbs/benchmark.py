@@ -6,32 +6,29 @@ kept by content as soon as they are there, so that a run that was killed goes on
 
 import json
 import os
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
-import truing
 from truing.core.config import Config
 from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
-from truing.core.records import ItemResult, Question, Record
+from truing.core.records import ItemResult, Record
 from truing.data.sets import SETS, revision_of
 from truing.evals.metric import Figure, Metric, corrected_figure, mean_figure
 from truing.evals.run import METRICS
 from truing.evals.suite import find_task
-from truing.evals.task import Loaded, Subject, Task, TaskSettings, evenly, folder_of, missing_files
+from truing.evals.task import Loaded, Task, TaskSettings, evenly, folder_of, missing_files
 from truing.judges.validate import JudgeAccuracy
 from truing.loops.context import Context
 from truing.loops.events import Notice, Total
 from truing.loops.recipe import Step, StepResult
-from truing.loops.verbs.evaluation import open_local, summarise
-
-if TYPE_CHECKING:
-    from truing.providers.local import LocalSystem
+from truing.loops.verbs.evaluation import summarise
+from truing.loops.verbs.subject import check_deployed, grading, open_grader, open_measured
 
 
 class BenchmarkConfig(Config):
@@ -58,8 +55,9 @@ class TaskReport(Record):
     """What was measured of one set, on what, and how: everything that a figure depends on beside model and adapter.
 
     `files` are the set's, each with its sha256; `revision` is their home and commit where all of them are as pinned,
-    and empty elsewhere; `metrics` what it measures; `first_prompt` is exactly what was sent first; `template` is the
-    digest of the chat template that made it, or empty for plain text; `judge_tells` what the judge tells from what.
+    and empty elsewhere; `metrics` what it measures; `first_prompt` is exactly what was sent first (to a deployed model:
+    its messages); `template` is the digest of the chat template that made it, or empty for plain text and for a
+    deployed model, whose server has the template; `judge_tells` what the judge tells from what.
     """
 
     task: str
@@ -95,7 +93,9 @@ class Benchmark:
         """The sets' files, and the versions of tasks and judges. Raises `InputError` naming what is missing."""
         tasks = [find_task(name) for name in config.tasks]
         folders = data_folders(context, tasks)
-        grader = {"grader_sha256": _grading(context, config.grader).model_sha256} if config.grader else {}
+        if context.deployed is not None:
+            check_deployed(context, tasks, folders)
+        grader = {"grader_sha256": grading(context, config.grader).model_sha256} if config.grader else {}
         return {
             "sets": digest({task.name: _hashes(task, folders[task.name]) for task in tasks}),
             "task_versions": ", ".join(f"{task.name} {task.version}" for task in tasks),
@@ -105,22 +105,22 @@ class Benchmark:
         }
 
     def run(self, step: Step, config: BenchmarkConfig) -> Generator[Record, None, StepResult]:
-        """Write items.jsonl (one line an item), summary.json, tasks.json (a `TaskReport` each) and bad.jsonl."""
+        """Write items.jsonl (one line an item), summary.json, tasks.json (a `TaskReport` each) and bad.jsonl; of a
+        deployed model also observed.jsonl (every answer as it came) and observed.json."""
         tasks = [find_task(name) for name in config.tasks]
         folders = data_folders(step.context, tasks)
         loaded = {task.name: task.read(folders[task.name]) for task in tasks}
         for task in tasks:
             yield from _notices(task, loaded[task.name], folders[task.name])
         rows = {task.name: evenly(loaded[task.name].rows, config.limit) for task in tasks}
-        yield from step.context.notices()
-        yield Total(items=sum(task.items_a_row * len(rows[task.name]) for task in tasks))
         items: list[ItemResult] = []
         reports: list[TaskReport] = []
-        adapter = step.parent_folder("adapter") if "adapter" in step.parents else None
-        system, subject, close = open_subject(step.context, adapter)
-        if config.grader:
-            subject = replace(subject, grader=open_grader(step.context, config.grader))
-        try:
+        with open_measured(step) as measured:
+            yield from measured.notices
+            yield Total(items=sum(task.items_a_row * len(rows[task.name]) for task in tasks))
+            subject = measured.subject
+            if config.grader:
+                subject = replace(subject, grader=open_grader(step.context, config.grader))
             for task in tasks:
                 mine: list[ItemResult] = []
                 longest = config.max_new_tokens or task.max_new_tokens
@@ -138,23 +138,22 @@ class Benchmark:
                         rows=len(loaded[task.name].rows),
                         measured=len(rows[task.name]),
                         bad=len(loaded[task.name].bad),
-                        **_as_sent(system, task, rows[task.name]),
+                        **measured.as_sent(task.asks(rows[task.name][0])),
                         judge=task.judge.version if task.judge is not None else "",
                         judge_tells=task.judge_tells,
                         accuracy=task.accuracy,
                         chance=task.chance,
                         settings=settings,
-                        versions={**_versions(), **_libraries(task)},
+                        versions={**measured.versions(), **_libraries(task)},
                         revision=_revision(task, folders[task.name]),
                         metrics=task.metrics,
                         figures=tuple(figures_of(task, mine)),
                     )
                 )
-        finally:
-            close()
         _write(step.folder, items, reports, loaded)
+        observed = measured.finish(step.folder)
         values = {figure.name: figure.value for report in reports for figure in report.figures}
-        return StepResult(metrics={**values, "left_out": float(sum(report.bad for report in reports))})
+        return StepResult(metrics={**values, "left_out": float(sum(report.bad for report in reports)), **observed})
 
 
 def figures_of(task: Task, items: Sequence[ItemResult]) -> list[Figure]:
@@ -220,25 +219,6 @@ def _fetching(task: Task, folder: Path | str) -> str:
     return f"run `truing data fetch {task.name} --data-dir {folder}`, or " if task.name in SETS else ""
 
 
-def open_subject(context: Context, adapter: Path | None) -> "tuple[LocalSystem, Subject, Callable[[], None]]":
-    """The local system, the same as what tasks measure (its answers are kept by content), and what closes it."""
-    from truing.providers.stored import Stored
-
-    system, _, close = open_local(context, adapter)
-    kept = Stored(system, system, system.identity, context.ledger.store)
-    return system, Subject(context.model.name, kept, system, system.misfit, kept), close
-
-
-def open_grader(context: Context, name: str) -> Subject:
-    """The local model that gives marks by a rubric; what it says is kept by content, too."""
-    _, grader, _ = open_subject(_grading(context, name), None)
-    return grader
-
-
-def _grading(context: Context, name: str) -> Context:
-    return Context(context.root, context.model.model_copy(update={"name": name, "template": None}))
-
-
 def _hashes(task: Task, folder: Path) -> dict[str, str]:
     return {os.path.relpath(path, folder): digest_file(path) for path in task.files(folder)}
 
@@ -271,18 +251,6 @@ def _ordered(task: Task, rows: Sequence[Record], items: Sequence[ItemResult]) ->
     metrics = {metric.task: place for place, metric in enumerate(task.metrics)}
     order = {row.id: place for place, row in enumerate(rows)}  # type: ignore[attr-defined]
     return sorted(items, key=lambda item: (metrics[item.task], order[item.item]))
-
-
-def _as_sent(system: "LocalSystem", task: Task, rows: Sequence[Record]) -> dict[str, str]:
-    """The first prompt exactly as it was sent (of a choice: with the first one), and the template's digest."""
-    asked = task.asks(rows[0])
-    if isinstance(asked, Question):
-        return {"first_prompt": asked.context + asked.choices[0], "template": ""}
-    return {"first_prompt": system.chat.render(asked.prompt), "template": digest(system.chat.tokenizer.chat_template)}
-
-
-def _versions() -> dict[str, str]:
-    return {"truing": truing.__version__, **{name: version(name) for name in ("torch", "transformers")}}
 
 
 def _libraries(task: Task) -> dict[str, str]:
