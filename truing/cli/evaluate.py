@@ -170,8 +170,6 @@ def _shown(figure: "Figure") -> tuple[str, str]:
 
 def _notes(report: "TaskReport", sample: "ItemResult") -> list[str]:
     """Rows that were left out, what guessing scores, how good the judge is, and a sample."""
-    from truing.evals.tasks.table import TASKS
-
     lines = []
     whole = f"{report.measured} of {report.rows} rows" if report.measured < report.rows else f"{report.rows} rows"
     bad = f", {report.bad} more could not be used" if report.bad else ""
@@ -179,7 +177,7 @@ def _notes(report: "TaskReport", sample: "ItemResult") -> list[str]:
     lines.append(f"{report.title}: {whole}{bad}{chance}")
     if report.judge:
         accuracy = report.accuracy
-        positives, negatives = TASKS[report.task].judge_tells
+        positives, negatives = report.judge_tells
         known = "how often it is right on such answers is not measured"
         if accuracy is not None and accuracy.sensitivity is not None and accuracy.specificity is not None:
             known = (

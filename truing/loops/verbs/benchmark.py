@@ -70,6 +70,7 @@ class TaskReport(Record):
     first_prompt: str
     judge: str
     accuracy: JudgeAccuracy | None
+    judge_tells: tuple[str, str] = ("refusals", "other answers")
     chance: str
     settings: TaskSettings
     versions: Mapping[str, str]
@@ -135,6 +136,7 @@ class Benchmark:
                         **_as_sent(system, task, rows[task.name]),
                         judge=task.judge.version if task.judge is not None else "",
                         accuracy=task.accuracy,
+                        judge_tells=task.judge_tells,
                         chance=task.chance,
                         settings=settings,
                         versions=_versions(),
