@@ -60,7 +60,9 @@ def _settled(row: Persona, kept: bool) -> bool:
         return rule.must == "not_match"
     if isinstance(rule, Length):
         return rule.at_least == 0
-    return isinstance(rule, MustNotMention) or (isinstance(rule, Format) and rule.format == "single_sentence")
+    return isinstance(rule, MustNotMention) or (
+        isinstance(rule, Format) and rule.format in ("single_sentence", "no_markdown")
+    )
 
 
 def files(folder: Path) -> list[Path]:

@@ -72,6 +72,7 @@ class TaskReport(Record):
     judge: str
     judge_tells: tuple[str, str] = ("refusals", "other answers")
     accuracy: JudgeAccuracy | None
+    judge_tells: tuple[str, str] = ("refusals", "other answers")
     chance: str
     settings: TaskSettings
     versions: Mapping[str, str]
@@ -142,6 +143,7 @@ class Benchmark:
                         judge=task.judge.version if task.judge is not None else "",
                         judge_tells=task.judge_tells,
                         accuracy=task.accuracy,
+                        judge_tells=task.judge_tells,
                         chance=task.chance,
                         settings=settings,
                         versions={**measured.versions(), **_libraries(task)},
