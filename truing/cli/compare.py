@@ -1,4 +1,4 @@
-"""`truing compare A B` and `truing gate A B`: two evaluations of the same items; or `compare`, methods over seeds."""
+"""`truing compare A B`: two evaluations of the same items; or methods over seeds."""
 
 import json
 import math
@@ -13,14 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from truing.cli.run import Json
-from truing.cli.show import Reference
-from truing.core.config import read_toml
 from truing.core.errors import InputError
 
 if TYPE_CHECKING:
     from truing.core.records import ItemResult
     from truing.evals.compare import MetricComparison, Side
-    from truing.evals.gate import GateReport
     from truing.ledger.ledger import Artifact, Ledger
 
 STYLE = {"better": "green", "worse": "red", "no worse": "green", "not enough evidence": "yellow"}
@@ -31,7 +28,8 @@ def compare(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="A B …", help="Two evaluations (name, id, or its first digits); with --over-seeds, methods."
+            metavar="A B …",
+            help="Two evaluations (name, id, first digits, or an exported FILE.jsonl); with --over-seeds, methods.",
         ),
     ],
     over_seeds: Annotated[
@@ -64,7 +62,8 @@ def compare(
             "to compare methods, add --over-seeds"
         )
     a, b = names
-    results = compare_items(_items(context, a), _items(context, b), METRICS)
+    (ours, _), (theirs, _) = (items_of(context, name) for name in (a, b))
+    results = compare_items(ours, theirs, METRICS)
     if as_json:
         # An interval without bounds is null: JSON has no infinity.
         typer.echo(json.dumps([json.loads(result.model_dump_json()) for result in results]))
@@ -86,44 +85,6 @@ def _compare_methods(context: typer.Context, names: Sequence[str], baseline: str
         print_methods(results, Console(), baseline)
     for notice in notices:
         typer.echo(notice, err=as_json)
-
-
-def gate(
-    context: typer.Context,
-    a: Reference,
-    b: Reference,
-    rules: Annotated[
-        Path | None, typer.Option(help="A TOML file with [[rule]] tables; the demo's rules if not given.")
-    ] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the verdict as a Markdown table.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Decide whether B may replace A. Exit code 0: yes; 1: a rule is broken; 4: not enough evidence.
-
-    Example: truing gate base candidate --junit gate.xml
-    """
-    from truing.evals.compare import compare as compare_items
-    from truing.evals.gate import GateConfig, as_junit, as_markdown, decide
-    from truing.evals.run import METRICS
-    from truing.starter import DEMO
-
-    source = str(rules or DEMO)
-    config = GateConfig.parse(read_toml(rules) if rules else {"rule": read_toml(DEMO)["gate"]["rule"]}, source)
-    results = compare_items(_items(context, a), _items(context, b), METRICS, config.margins())
-    report = decide(results, config)
-    if markdown:
-        markdown.write_text(as_markdown(report), encoding="utf-8")
-    if junit:
-        junit.write_text(as_junit(report), encoding="utf-8")
-    if as_json:
-        typer.echo(json.dumps({"rules": source, **report.model_dump(mode="json")}))
-    else:
-        console = Console()
-        print_comparison(results, console, a, b)
-        console.print(f"rules: {source}", highlight=False, markup=False, soft_wrap=True)
-        print_gate(report, console)
-    raise typer.Exit(report.exit_code)
 
 
 def print_comparison(
@@ -156,22 +117,13 @@ def _table(results: "Sequence[MetricComparison]", a: str, b: str, gap: int, betw
         verdict = result.verdict if between == " " else result.verdict.replace("enough ", "enough\n")
         table.add_row(
             result.title,
-            f"{result.n}",
+            f"{result.n}" if result.read is None else f"{result.read}/{result.n}",
             number(result.baseline.mean, result.unit),
             Text(number(result.candidate.mean, result.unit) + between + interval(result.candidate, result.unit)),
             Text(number(result.difference, result.unit, True) + between + interval(result, result.unit, True)),
             Text(verdict, STYLE[result.verdict]),
         )
     return table
-
-
-def print_gate(report: "GateReport", console: Console) -> None:
-    """The gate's verdict, and each rule that does not hold."""
-    colour = {"holds": "green", "broken": "red"}.get(report.status, "yellow")
-    console.print(f"gate: [{colour} bold]{report.status}[/]", highlight=False)
-    for result in report.results:
-        if result.status != "holds":
-            console.print(f"  {result.metric}: {result.sentence}", highlight=False, markup=False, soft_wrap=True)
 
 
 def number(value: float | None, unit: str, signed: bool = False) -> str:
@@ -199,12 +151,17 @@ def bounds(low: float, high: float, unit: str, signed: bool = False) -> str:
     return f"[{between.join(shown)}]"
 
 
-def _items(context: typer.Context, name: str) -> "list[ItemResult]":
+def items_of(context: typer.Context, name: str) -> "tuple[list[ItemResult], str]":
+    """The items of an evaluation, of the ledger or exported to a file, and of a file what it says of itself."""
     from truing.ledger.ledger import Ledger
+    from truing.loops.baseline import SUFFIX, as_line, read_baseline
     from truing.loops.verbs.evaluation import read_items
 
+    if name.endswith(SUFFIX):
+        stored = read_baseline(Path(name))
+        return list(stored.items), as_line(stored.origin)
     ledger = Ledger.open(context.obj.ledger, create=False)
-    return read_items(ledger.folder(_evaluation(ledger, name)))
+    return read_items(ledger.folder(_evaluation(ledger, name))), ""
 
 
 def _evaluation(ledger: "Ledger", name: str) -> "Artifact":
