@@ -132,18 +132,18 @@ def test_compare_as_json_has_the_verdicts_and_no_infinity(truing: Truing, ledger
 
 @pytest.mark.parametrize(("b", "code"), [("good", 0), ("harsh", 1), ("dim", 4)])
 def test_the_exit_code_of_the_gate_is_its_verdict(truing: Truing, tmp_path: Path, b: str, code: int) -> None:
-    words = ("gate", "base", b, "--rules", "rules.toml")
+    words = ("gate", "base", b, "--policy", "rules.toml")
     found, out, err = truing(*words, "--junit", "gate.xml", "--markdown", "gate.md")
     assert (found, err) == (code, "")
     status = {0: "holds", 1: "broken", 4: "not enough evidence"}[code]
     assert f"gate: {status}" in out
-    assert "rules: rules.toml\n" in out
+    assert "policy: rules.toml\n" in out
     suite = ElementTree.parse(tmp_path / "gate.xml").getroot()
     assert (suite.get("failures"), suite.get("errors")) == {0: ("0", "0"), 1: ("1", "0"), 4: ("0", "1")}[code]
     assert f"**Gate: {status}**" in (tmp_path / "gate.md").read_text()
     found, out, _ = truing(*words, "--json")
     assert found == code
-    assert {key: json.loads(out)[key] for key in ("rules", "status")} == {"rules": "rules.toml", "status": status}
+    assert {key: json.loads(out)[key] for key in ("policy", "status")} == {"policy": "rules.toml", "status": status}
 
 
 def test_without_rules_the_demos_are_used_and_named(truing: Truing, ledger: Ledger) -> None:
@@ -151,7 +151,7 @@ def test_without_rules_the_demos_are_used_and_named(truing: Truing, ledger: Ledg
     commit(ledger, "even", values)
     code, out, _ = truing("gate", "even", "even")
     assert code in (1, 4)
-    assert [line for line in out.splitlines() if line.startswith("rules: ") and line.endswith("starter/demo.toml")]
+    assert [line for line in out.splitlines() if line.startswith("policy: ") and line.endswith("starter/demo.toml")]
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,9 @@ def test_without_rules_the_demos_are_used_and_named(truing: Truing, ledger: Ledg
     [
         (["compare", "base", "gud"], "the ledger has no artifact 'gud'; did you mean good"),
         (["compare", "base", "imported"], "'imported' is of the kind 'import'; it must be an evaluation"),
-        (["gate", "base", "good", "--rules", "absent.toml"], "absent.toml: there is no such file"),
+        (["gate", "base", "good", "--policy", "absent.toml"], "absent.toml: there is no such file"),
         (
-            ["gate", "base", "good", "--rules", "wrong.toml"],
+            ["gate", "base", "good", "--policy", "wrong.toml"],
             "wrong.toml: the key 'rule' is missing; unknown key 'rulez'; did you mean 'rule'",
         ),
     ],

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from truing.core.records import ItemResult
-from truing.evals.compare import MetricComparison, compare
+from truing.evals.compare import MetricComparison, Terms, compare
 from truing.evals.metric import Metric
 
 REFUSAL = Metric("refusal", "refuses harmful requests", "higher")
@@ -40,5 +40,5 @@ def one(
 ) -> MetricComparison:
     """The comparison on one metric."""
     sides = (items(values, metric.task, clusters) for values in (baseline, candidate))
-    (result,) = compare(*sides, [metric], {metric.task: margin})
+    (result,) = compare(*sides, [metric], {metric.task: Terms(margin)})
     return result

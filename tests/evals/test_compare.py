@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.evals.conftest import NATS, OVER, REFUSAL, items, one
 from truing.core.errors import InputError
+from truing.core.paired import expanded_confidence
 from truing.core.records import ItemResult
 from truing.core.statistics import cluster_bootstrap, holm, mcnemar_exact, sign_flip_test, tango, wilson
 from truing.evals.compare import ALPHA, MetricComparison, compare, side
@@ -25,15 +26,21 @@ def test_the_difference_is_paired_and_by_hand() -> None:
     assert result.difference == pytest.approx(2 / 5)
     assert (result.baseline.mean, result.candidate.mean) == (2 / 5, 4 / 5)
     assert result.p == mcnemar_exact(1, 3)
-    score, resampled = tango(1, 3, 5), cluster_bootstrap([1, 1, 0, -1, 1], range(5))
+    assert (result.low, result.high) == tango(1, 3, 5)
+
+
+def test_clustered_items_have_the_wider_interval_of_tangos_and_the_bootstraps() -> None:
+    clusters = ["a", "a", "b", "c", "d"]
+    result = one([0, 0, 1, 1, 0], [1, 1, 1, 0, 1], clusters=clusters)
+    score, resampled = tango(1, 3, 5), cluster_bootstrap([1, 1, 0, -1, 1], clusters, confidence=expanded_confidence(4))
     assert (result.low, result.high) == (min(score.low, resampled.low), max(score.high, resampled.high))
 
 
 def test_where_no_item_differs_the_interval_still_has_a_width() -> None:
     result = one([0] * 60, [0] * 60)
     assert (result.difference, result.low, result.high) == (0.0, *tango(0, 0, 60))
-    assert result.detectable == 6 / 60
     assert mcnemar_exact(0, 6) < ALPHA <= mcnemar_exact(0, 5)
+    assert result.detectable > 6 / 60  # which would bring six differences, or more, only every other time
     assert math.isinf(one([0] * 5, [0] * 5).detectable)
     assert one([0] * 60, [0] * 60, margin=0.05).verdict == "not enough evidence"
     assert one([0] * 60, [0] * 60, margin=0.07).verdict == "no worse"

@@ -12,11 +12,12 @@ import typer
 
 import truing
 from truing.cli.chat import chat
-from truing.cli.compare import compare, gate
+from truing.cli.compare import compare
 from truing.cli.data import data
 from truing.cli.demo import demo
 from truing.cli.diff import diff
 from truing.cli.evaluate import evaluate
+from truing.cli.gate import gate
 from truing.cli.gc import gc
 from truing.cli.ls import ls
 from truing.cli.reward import reward

@@ -1,10 +1,10 @@
-"""`truing compare A B` and `truing gate A B`: two evaluations of the same items; or `compare`, methods over seeds."""
+"""`truing compare A B`: two evaluations of the same items; or methods over seeds."""
 
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -12,16 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from truing.cli.deployed import say_observed
 from truing.cli.run import Json
-from truing.cli.show import Reference
-from truing.core.config import read_toml
 from truing.core.errors import InputError
 
 if TYPE_CHECKING:
     from truing.core.records import ItemResult
     from truing.evals.compare import MetricComparison, Side
-    from truing.evals.gate import GateReport
     from truing.evals.metric import Metric
     from truing.ledger.ledger import Artifact, Ledger
 
@@ -33,7 +29,8 @@ def compare(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="A B …", help="Two evaluations (name, id, or its first digits); with --over-seeds, methods."
+            metavar="A B …",
+            help="Two evaluations (name, id, first digits, or an exported FILE.jsonl); with --over-seeds, methods.",
         ),
     ],
     over_seeds: Annotated[
@@ -65,13 +62,16 @@ def compare(
             "to compare methods, add --over-seeds"
         )
     a, b = names
-    results = compare_items(_items(context, a), _items(context, b), _metrics(context, a, b))
+    ours, theirs = (evaluated(context, name) for name in names)
+    results = compare_items(ours.items, theirs.items, known_metrics(ours, theirs))
     if as_json:
         # An interval without bounds is null: JSON has no infinity.
         typer.echo(json.dumps([json.loads(result.model_dump_json()) for result in results]))
     else:
         print_comparison(results, Console(), a, b)
-    say_observed({name: _folder(context, name) for name in names}, as_json)
+    for name, side in zip(names, (ours, theirs), strict=True):
+        if side.origin:
+            typer.echo(f"{name}: {side.origin}", err=as_json)
 
 
 def _compare_methods(context: typer.Context, names: Sequence[str], baseline: str, as_json: bool) -> None:
@@ -88,44 +88,6 @@ def _compare_methods(context: typer.Context, names: Sequence[str], baseline: str
         print_methods(results, Console(), baseline)
     for notice in notices:
         typer.echo(notice, err=as_json)
-
-
-def gate(
-    context: typer.Context,
-    a: Reference,
-    b: Reference,
-    rules: Annotated[
-        Path | None, typer.Option(help="A TOML file with [[rule]] tables; the demo's rules if not given.")
-    ] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the verdict as a Markdown table.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Decide whether B may replace A. Exit code 0: yes; 1: a rule is broken; 4: not enough evidence.
-
-    Example: truing gate base candidate --junit gate.xml
-    """
-    from truing.evals.compare import compare as compare_items
-    from truing.evals.gate import GateConfig, as_junit, as_markdown, decide
-    from truing.starter import DEMO
-
-    source = str(rules or DEMO)
-    config = GateConfig.parse(read_toml(rules) if rules else {"rule": read_toml(DEMO)["gate"]["rule"]}, source)
-    results = compare_items(_items(context, a), _items(context, b), _metrics(context, a, b), config.margins())
-    report = decide(results, config)
-    if markdown:
-        markdown.write_text(as_markdown(report), encoding="utf-8")
-    if junit:
-        junit.write_text(as_junit(report), encoding="utf-8")
-    if as_json:
-        typer.echo(json.dumps({"rules": source, **report.model_dump(mode="json")}))
-    else:
-        console = Console()
-        print_comparison(results, console, a, b)
-        console.print(f"rules: {source}", highlight=False, markup=False, soft_wrap=True)
-        print_gate(report, console)
-    say_observed({name: _folder(context, name) for name in (a, b)}, as_json)
-    raise typer.Exit(report.exit_code)
 
 
 def print_comparison(
@@ -158,22 +120,13 @@ def _table(results: "Sequence[MetricComparison]", a: str, b: str, gap: int, betw
         verdict = result.verdict if between == " " else result.verdict.replace("enough ", "enough\n")
         table.add_row(
             result.title,
-            f"{result.n}",
+            f"{result.n}" if result.read is None else f"{result.read}/{result.n}",
             number(result.baseline.mean, result.unit),
             Text(number(result.candidate.mean, result.unit) + between + interval(result.candidate, result.unit)),
             Text(number(result.difference, result.unit, True) + between + interval(result, result.unit, True)),
             Text(verdict, STYLE[result.verdict]),
         )
     return table
-
-
-def print_gate(report: "GateReport", console: Console) -> None:
-    """The gate's verdict, and each rule that does not hold."""
-    colour = {"holds": "green", "broken": "red"}.get(report.status, "yellow")
-    console.print(f"gate: [{colour} bold]{report.status}[/]", highlight=False)
-    for result in report.results:
-        if result.status != "holds":
-            console.print(f"  {result.metric}: {result.sentence}", highlight=False, markup=False, soft_wrap=True)
 
 
 def number(value: float | None, unit: str, signed: bool = False) -> str:
@@ -201,25 +154,36 @@ def bounds(low: float, high: float, unit: str, signed: bool = False) -> str:
     return f"[{between.join(shown)}]"
 
 
-def _items(context: typer.Context, name: str) -> "list[ItemResult]":
+class Evaluated(NamedTuple):
+    """The items of an evaluation, what is to be said of where they are from (a file, a deployed model; else nothing),
+    and the artifact's folder (None: they are from a file)."""
+
+    items: "list[ItemResult]"
+    origin: str
+    folder: Path | None
+
+
+def evaluated(context: typer.Context, name: str) -> Evaluated:
+    """An evaluation of the ledger, or one that was exported to a file. Raises `InputError`."""
+    from truing.evals.observed import read_observations
+    from truing.ledger.ledger import Ledger
+    from truing.loops.baseline import SUFFIX, as_line, read_baseline
     from truing.loops.verbs.evaluation import read_items
 
-    return read_items(_folder(context, name))
-
-
-def _folder(context: typer.Context, name: str) -> Path:
-    from truing.ledger.ledger import Ledger
-
+    if name.endswith(SUFFIX):
+        stored = read_baseline(Path(name))
+        return Evaluated(list(stored.items), as_line(stored.origin), None)
     ledger = Ledger.open(context.obj.ledger, create=False)
-    return ledger.folder(_evaluation(ledger, name))
+    folder = ledger.folder(_evaluation(ledger, name))
+    observed = read_observations(folder)
+    return Evaluated(read_items(folder), "" if observed is None else str(observed), folder)
 
 
-def _metrics(context: typer.Context, *names: str) -> "list[Metric]":
-    from truing.ledger.ledger import Ledger
+def known_metrics(*sides: Evaluated) -> "list[Metric]":
+    """Truing's own metrics, and those of the suites that were measured. Raises `InputError` where these differ."""
     from truing.loops.verbs.benchmark import metrics_of
 
-    ledger = Ledger.open(context.obj.ledger, create=False)
-    return metrics_of(*(ledger.folder(_evaluation(ledger, name)) for name in names))
+    return metrics_of(*(side.folder for side in sides if side.folder is not None))
 
 
 def _evaluation(ledger: "Ledger", name: str) -> "Artifact":

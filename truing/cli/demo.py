@@ -11,7 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from truing.cli.compare import print_comparison, print_gate
+from truing.cli.compare import print_comparison
+from truing.cli.gate import print_gate
 from truing.cli.progress import counted, duration
 from truing.cli.run import Benchmarks, DryRun, Json, Set, as_plain, execute, peak_memory_mb, prepare, print_plan
 from truing.cli.train import relative

@@ -119,13 +119,3 @@ def observed_lines(found: "Observations | None") -> Iterator[str]:
         yield f"    {count}: {reason}"
     if len(found.missing) > _REASONS:
         yield f"    and {len(found.missing) - _REASONS} more reasons (observed.json)"
-
-
-def say_observed(folders: Mapping[str, Path], as_json: bool) -> None:
-    """Of each evaluation that is one of a deployed model, who answered and when: on standard error beside JSON."""
-    from truing.evals.observed import read_observations
-
-    for name, folder in folders.items():
-        found = read_observations(folder)
-        if found is not None:
-            typer.echo(f"{name}: {found}", err=as_json)

@@ -1,7 +1,8 @@
 """`truing show`: one artifact, whole."""
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,11 +12,23 @@ from rich.table import Table
 from truing.cli.ls import metric
 from truing.cli.progress import duration
 from truing.cli.run import Json
+from truing.core.errors import InputError
+
+if TYPE_CHECKING:
+    from truing.ledger.artifacts import Artifact
+    from truing.ledger.ledger import Ledger
 
 Reference = Annotated[str, typer.Argument(help="An artifact's name, id, or the first digits of its id.")]
 
 
-def show(context: typer.Context, artifact: Reference, as_json: Json = False) -> None:
+def show(
+    context: typer.Context,
+    artifact: Reference,
+    export: Annotated[
+        Path | None, typer.Option(help="Write an evaluation to FILE.jsonl, a baseline for `truing gate`.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show one artifact: settings, parents, files, metrics; when and by which version it was made, and what that took.
 
     Example: truing show dpo
@@ -24,6 +37,9 @@ def show(context: typer.Context, artifact: Reference, as_json: Json = False) -> 
 
     ledger = Ledger.open(context.obj.ledger, create=False)
     found = ledger.get(artifact)
+    if export is not None:
+        _export(ledger, found, export)
+        return
     if as_json:
         typer.echo(json.dumps({**found.model_dump(mode="json"), "folder": str(ledger.folder(found))}))
         return
@@ -44,3 +60,18 @@ def show(context: typer.Context, artifact: Reference, as_json: Json = False) -> 
     for name, value in rows.items():
         table.add_row(f"[bold]{name}[/]", escape(value))
     Console(soft_wrap=True).print(table, highlight=False)
+
+
+def _export(ledger: "Ledger", found: "Artifact", path: Path) -> None:
+    """Write an evaluation's items to a file."""
+    from truing.loops.baseline import SUFFIX, write_baseline
+    from truing.loops.verbs.evaluation import read_items
+
+    if found.kind != "evaluation":
+        raise InputError(f"{found.name!r} is of the kind {found.kind!r}; only an evaluation can be exported")
+    if path.suffix != SUFFIX:
+        raise InputError(
+            f"--export {path}: name it FILE{SUFFIX}, by which `truing gate` tells it from the ledger's names"
+        )
+    origin = write_baseline(path, found, read_items(ledger.folder(found)))
+    typer.echo(f"{path}: {origin.items} items of {found.name}, with prompts and answers in full")

@@ -5,7 +5,7 @@ Everything is two-sided. Knows numbers only; what they measure is the caller's m
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,17 +93,19 @@ def tango(only_a: float, only_b: float, n: int, confidence: float = 0.95) -> Int
     return Interval(low, high)
 
 
-def tango_statistic(only_a: float, only_b: float, n: int, delta: float) -> float:
+Number = TypeVar("Number", float, NDArray[np.float64])
+
+
+def tango_statistic(only_a: Number, only_b: Number, n: int, delta: float) -> Number:
     """Tango's statistic at an assumed difference δ in (−1, 1), standard normal when δ is true:
     (b − a − nδ) / √(n (2 q + δ (1 − δ))), q the constrained maximum-likelihood estimate of P(only a). At δ = 0 it is
-    McNemar's."""
+    McNemar's. Of numbers, or of arrays. Where the variance is 0 it is 0, or past all quantiles."""
     linear = (2 * n - only_b + only_a) * delta - only_a - only_b
-    q = (math.sqrt(linear**2 + 8 * n * only_a * delta * (1 - delta)) - linear) / (4 * n)
+    q = (abs(linear**2 + 8 * n * only_a * delta * (1 - delta)) ** 0.5 - linear) / (4 * n)
     variance = n * (2 * q + delta * (1 - delta))
-    distance = only_b - only_a - n * delta
-    return (
-        0.0 if distance == 0 else math.copysign(math.inf, distance) if variance <= 0 else distance / math.sqrt(variance)
-    )
+    # abs() and the last term: a variance of 0 may come out as ±1e-17.
+    statistic: Number = (only_b - only_a - n * delta) / (abs(variance) + 1e-300) ** 0.5
+    return statistic
 
 
 def _root(falling: Callable[[float], float], low: float, high: float) -> float:
@@ -144,7 +146,7 @@ def cluster_bootstrap_of(
 ) -> Interval:
     """As `cluster_bootstrap`, of a statistic of several columns' sums, such as a ratio: `statistic` takes an array
     [resamples] for each column, and may give NaN where a resample does not say (it is left out)."""
-    sums = [_by_cluster(column, clusters)[0] for column in columns]
+    sums = [sums_by_cluster(column, clusters)[0] for column in columns]
     count = len(sums[0])
     if count < 2:
         return Interval(-math.inf, math.inf)
@@ -171,7 +173,7 @@ def sign_flip_test(
     With no difference, each cluster's differences could as well carry the other sign. The observed signs count as one
     of the draws, so p is never 0 (Phipson and Smyth 2010).
     """
-    sums, _ = _by_cluster(differences, clusters)
+    sums, _ = sums_by_cluster(differences, clusters)
     observed = abs(sums.sum())
     random = np.random.default_rng(seed)
     as_extreme = 0
@@ -186,11 +188,14 @@ def smallest_detectable_effect(
     differences: Sequence[float], clusters: Sequence[Hashable], *, alpha: float = 0.05, power: float = 0.8
 ) -> float:
     """The smallest true mean difference that a sample of this size and spread shows with the given power:
-    (z_{1−α/2} + z_power) · standard error, clusters counted as the independent units. ∞ with fewer than two."""
-    variance, count = _variance_of_mean(differences, clusters)
+    (t_{1−α/2} + t_power) · standard error, clusters counted as the independent units, Student's quantiles with one
+    degree of freedom fewer than these. ∞ with fewer than two."""
+    from scipy.special import stdtrit
+
+    variance, count = variance_of_mean(differences, clusters)
     if count < 2:
         return math.inf
-    return (_normal_quantile(1 - alpha / 2) + _normal_quantile(power)) * math.sqrt(variance)
+    return float(stdtrit(count - 1, 1 - alpha / 2) + stdtrit(count - 1, power)) * math.sqrt(variance)
 
 
 class Estimate(NamedTuple):
@@ -227,9 +232,9 @@ def over_seeds(
     if clusters is None and matrix.shape[1] != 1:
         raise ValueError(f"{matrix.shape[1]} items and no clusters; give every item one")
     mean = float(matrix.mean())
-    parts = [_variance_of_mean(matrix.mean(axis=1), range(len(matrix)))]
+    parts = [variance_of_mean(matrix.mean(axis=1), range(len(matrix)))]
     if clusters is not None:
-        parts.append(_variance_of_mean(matrix.mean(axis=0), clusters))
+        parts.append(variance_of_mean(matrix.mean(axis=0), clusters))
     seed_error, item_error = (None if units < 2 else math.sqrt(variance) for variance, units in [*parts, (0.0, 0)][:2])
     if min(units for _, units in parts) < 2:
         return Estimate(mean, -math.inf, math.inf, 1.0, seed_error, item_error)
@@ -258,10 +263,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _variance_of_mean(values: Sequence[float] | NDArray[np.float64], clusters: Sequence[Hashable]) -> tuple[float, int]:
+def variance_of_mean(values: Sequence[float] | NDArray[np.float64], clusters: Sequence[Hashable]) -> tuple[float, int]:
     """The estimated variance of a mean, clusters the independent units, and how many of these there are: with fewer
     than two it is not known, and 0."""
-    sums, sizes = _by_cluster(values, clusters)
+    sums, sizes = sums_by_cluster(values, clusters)
     count = len(sums)
     if count < 2:
         return 0.0, count
@@ -269,7 +274,7 @@ def _variance_of_mean(values: Sequence[float] | NDArray[np.float64], clusters: S
     return count / (count - 1) * float((residuals**2).sum()) / float(sizes.sum()) ** 2, count
 
 
-def _by_cluster(
+def sums_by_cluster(
     values: Sequence[float] | NDArray[np.float64], clusters: Sequence[Hashable]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum and size of each cluster."""

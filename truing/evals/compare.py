@@ -1,29 +1,29 @@
 """Two systems on the same items: paired differences, intervals, tests, a verdict that may be "not enough evidence".
 
-Items are joined by (task, item). An item that is unknown on either side is left out of the difference, and counted.
+Items are joined by (task, item). An item that is unknown on either side is left out of the difference, and counted; or,
+where its terms say so, it counts as a failure.
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from truing.core.errors import InputError
+from truing.core.paired import ALPHA, at_once, one_by_one
 from truing.core.records import ItemResult, Record
-from truing.core.statistics import (
-    Interval,
-    cluster_bootstrap,
-    holm,
-    mcnemar_exact,
-    sign_flip_test,
-    smallest_detectable_effect,
-    tango,
-)
-from truing.evals.metric import Metric, mean_interval, wider
+from truing.core.statistics import Interval, holm
+from truing.evals.metric import Metric, mean_interval
 
-ALPHA = 0.05
-LEAST_DISCORDANT = 6  # fewer pairs than this, all in one direction, do not reach p < ALPHA in McNemar's exact test
 Verdict = Literal["better", "worse", "no worse", "not enough evidence"]
+
+
+class Terms(NamedTuple):
+    """On what terms a metric is judged: how much worse is still no worse, which verdict is wanted (None: none, the
+    decision does not rest on the difference), and what an unknown item counts as."""
+
+    margin: float = 0.0
+    wanted: Literal["better", "no worse"] | None = "no worse"
+    unknown: Literal["left out", "failures"] = "left out"
 
 
 class Side(Record):
@@ -39,15 +39,16 @@ class Side(Record):
 class MetricComparison(Record):
     """Baseline against candidate on one metric.
 
-    `difference` is candidate − baseline over the n items known on both sides; its interval, for yes-or-no items, is the
-    wider of Tango's and the cluster bootstrap's on each side. `adjusted_p` is Holm's over all metrics compared;
-    `detectable` the smallest difference that the sample would have shown (80% power).
+    `difference` is candidate − baseline over the n items known on both sides, with its 95% interval. `p` is of the
+    hypothesis that the candidate is neither better nor worse by more than `margin`, `adjusted_p` the same for all
+    metrics (Holm's). `detectable` is the smallest worsening that would have been called worse with 80% power. Where
+    items were read one by one, `read` of the n were, until the verdict was certain; difference and interval are theirs.
     """
 
     task: str
     title: str
     better: Literal["higher", "lower"]
-    unit: Literal["share", "nats"]
+    unit: Literal["share", "nats", "score"]
     items: int
     n: int
     baseline: Side
@@ -59,32 +60,62 @@ class MetricComparison(Record):
     adjusted_p: float
     detectable: float
     verdict: Verdict
+    margin: float = 0.0
+    unknown_as: Literal["left out", "failures"] = "left out"
+    read: int | None = None
 
 
 def compare(
     baseline: Sequence[ItemResult],
     candidate: Sequence[ItemResult],
     metrics: Sequence[Metric],
-    margins: dict[str, float] | None = None,
+    terms: Mapping[str, Terms] | None = None,
     seed: int = 0,
+    sequential: bool = False,
 ) -> list[MetricComparison]:
-    """Compare on every metric that both sides measured. `margins` says, per metric, how much worse is still no worse.
+    """Compare on every metric that both sides measured.
+
+    `terms` says on which metrics a decision rests (those with a wanted verdict): their p-values are adjusted for each
+    other, those of the rest for all metrics. `sequential`: the items of these metrics, where their values lie in
+    [0, 1], are read in a random order until the verdict is certain; p-values are then adjusted by Bonferroni's rule.
 
     Raises `InputError` where the two sides did not measure the same items, or an item has another prompt.
     """
+    terms = terms or {}
     sides = [by_task(baseline), by_task(candidate)]
-    results = []
+    measured = []
     for metric in metrics:
         ours, theirs = (side.get(metric.task, {}) for side in sides)
         check_same_items(metric.task, ours, theirs)
         if ours:
-            results.append(_compare_metric(metric, ours, theirs, seed))
-    judged = []
-    for result, p in zip(results, holm([result.p for result in results]), strict=True):
-        interval, margin = Interval(result.low, result.high), (margins or {}).get(result.task, 0.0)
-        verdict = verdict_of(result.better, result.difference, interval, p, margin)
-        judged.append(result.model_copy(update={"adjusted_p": p, "verdict": verdict}))
-    return judged
+            measured.append((metric, ours, theirs))
+    tasks = [metric.task for metric, *_ in measured]
+    named = [task for task in tasks if task in terms and terms[task].wanted]
+    results = []
+    for metric, ours, theirs in measured:
+        tests = len(named) if metric.task in named else len(tasks)
+        own = terms.get(metric.task, Terms(wanted=None))
+        results.append(_compare_metric(metric, ours, theirs, own, tests, seed, sequential))
+    adjusted = _adjusted(results, tasks) | _adjusted(results, named, bonferroni=sequential)
+    return [_judged(result, adjusted[result.task]) for result in results]
+
+
+def _adjusted(
+    results: Sequence[MetricComparison], tasks: Collection[str], bonferroni: bool = False
+) -> dict[str, float]:
+    """The p-values of these tasks, adjusted for each other."""
+    values = [result.p for result in results if result.task in tasks]
+    found = [min(1.0, len(values) * p) for p in values] if bonferroni else holm(values)
+    return dict(zip((result.task for result in results if result.task in tasks), found, strict=True))
+
+
+def _judged(result: MetricComparison, p: float) -> MetricComparison:
+    """With the adjusted p, and the verdict: reading one by one has already come to one."""
+    if result.read is not None:
+        return result.model_copy(update={"adjusted_p": p})
+    interval = Interval(result.low, result.high)
+    verdict = verdict_of(result.better, result.difference, interval, p, result.margin)
+    return result.model_copy(update={"adjusted_p": p, "verdict": verdict})
 
 
 def check_same_items(task: str, ours: Mapping[str, ItemResult], theirs: Mapping[str, ItemResult]) -> None:
@@ -114,68 +145,94 @@ def by_task(items: Sequence[ItemResult]) -> dict[str, dict[str, ItemResult]]:
 
 
 def _compare_metric(
-    metric: Metric, baseline: dict[str, ItemResult], candidate: dict[str, ItemResult], seed: int
+    metric: Metric,
+    baseline: dict[str, ItemResult],
+    candidate: dict[str, ItemResult],
+    terms: Terms,
+    tests: int,
+    seed: int,
+    sequential: bool,
 ) -> MetricComparison:
-    pairs = [(baseline[item], candidate[item]) for item in sorted(baseline)]
-    known = [(a.value, b.value, a.cluster) for a, b in pairs if a.value is not None and b.value is not None]
-    differences = [b - a for a, b, _ in known]
-    clusters = [cluster for *_, cluster in known]
-    interval = cluster_bootstrap(differences, clusters, seed=seed) if known else Interval(-math.inf, math.inf)
-    detectable = smallest_detectable_effect(differences, clusters)
-    if known and metric.unit == "share" and _binary(known):
-        # Resampling knows no spread where no item differs, or all do: the score interval does.
-        score = tango(sum(d < 0 for d in differences), sum(d > 0 for d in differences), len(known))
-        interval = wider(score, interval, least=-1.0)
-        detectable = max(detectable, LEAST_DISCORDANT / len(known)) if len(known) >= LEAST_DISCORDANT else math.inf
+    """`tests`: how many metrics this one is adjusted for."""
+    names = sorted(baseline)
+    ours, theirs = ([of[name] for name in names] for of in (baseline, candidate))
+    worst = 0.0 if metric.better == "higher" else 1.0
+    if terms.unknown == "failures":
+        _check_shares(metric, [*ours, *theirs], "unknown items cannot count as failures")
+    a, b = ([_counted(item, terms, worst) for item in of] for of in (ours, theirs))
+    known = [(x, y, item.cluster) for x, y, item in zip(a, b, ours, strict=True) if x is not None and y is not None]
+    sign = 1 if metric.better == "higher" else -1
+    gains, clusters = [sign * (y - x) for x, y, _ in known], [cluster for *_, cluster in known]
+    if metric.unit == "share" and terms.margin >= 1:
+        raise InputError(
+            f"{metric.task} is a share, and its margin is {terms.margin:g}; give one below 1 "
+            "(5 percentage points are 0.05)"
+        )
+    verdict: Verdict = "not enough evidence"
+    read = None
+    if sequential and terms.wanted is not None and all(0 <= value <= 1 for x, y, _ in known for value in (x, y)):
+        reading = one_by_one(gains, clusters, margin=terms.margin, tests=tests, wanted=terms.wanted, seed=seed)
+        evidence, read, verdict = reading.evidence, reading.items, reading.settled or verdict
+    else:
+        yes_or_no = metric.unit == "share" and all(value in (0.0, 1.0) for x, y, _ in known for value in (x, y))
+        evidence = at_once(gains, clusters, yes_or_no=yes_or_no, margin=terms.margin, alpha=ALPHA / tests, seed=seed)
+    low, high = sorted((sign * evidence.interval.low, sign * evidence.interval.high))
     return MetricComparison(
         task=metric.task,
         title=metric.title,
         better=metric.better,
         unit=metric.unit,
-        items=len(pairs),
+        items=len(names),
         n=len(known),
-        baseline=side([a for a, _ in pairs], metric, seed),
-        candidate=side([b for _, b in pairs], metric, seed),
-        difference=sum(differences) / len(differences) if differences else None,
-        low=interval.low,
-        high=interval.high,
-        p=_p_value(known, differences, clusters, seed),
+        baseline=side(ours, metric, seed, a),
+        candidate=side(theirs, metric, seed, b),
+        difference=None if evidence.mean is None else sign * evidence.mean,
+        low=low,
+        high=high,
+        p=evidence.p,
         adjusted_p=1.0,
-        detectable=detectable,
-        verdict="not enough evidence",
+        detectable=evidence.detectable,
+        verdict=verdict,
+        margin=terms.margin,
+        unknown_as=terms.unknown,
+        read=read,
     )
 
 
-def side(items: Sequence[ItemResult], metric: Metric, seed: int = 0) -> Side:
-    """The mean of the known values with its interval (`metric.mean_interval`)."""
-    known = [(item.value, item.cluster) for item in items if item.value is not None]
+def _counted(item: ItemResult, terms: Terms, worst: float) -> float | None:
+    """An item's value on these terms."""
+    return worst if item.value is None and terms.unknown == "failures" else item.value
+
+
+def _check_shares(metric: Metric, items: Sequence[ItemResult], what: str) -> None:
+    for item in items:
+        if item.value is not None and not 0 <= item.value <= 1:
+            raise InputError(f"{metric.task}: {what}, since {item.item!r} has the value {item.value:g}, outside 0 to 1")
+
+
+def side(
+    items: Sequence[ItemResult], metric: Metric, seed: int = 0, values: Sequence[float | None] | None = None
+) -> Side:
+    """The mean of the known values with its interval (`metric.mean_interval`); `values`: what the items count as, if
+    not their own values."""
+    counted = [item.value for item in items] if values is None else values
+    known = [(value, item.cluster) for value, item in zip(counted, items, strict=True) if value is not None]
     interval = mean_interval(known, metric.unit, seed)
     return Side(
         mean=sum(value for value, _ in known) / len(known) if known else None,
         low=interval.low,
         high=interval.high,
-        unknown=len(items) - len(known),
+        unknown=sum(item.value is None for item in items),
         cut=sum(item.finished is False for item in items),
     )
-
-
-def _p_value(known: list[tuple[float, float, str]], differences: list[float], clusters: list[str], seed: int) -> float:
-    """Exact McNemar for yes-or-no items that are each their own cluster; otherwise the sign-flip test over clusters."""
-    if not known:
-        return 1.0
-    if _binary(known) and len(set(clusters)) == len(clusters):
-        return mcnemar_exact(sum(d < 0 for d in differences), sum(d > 0 for d in differences))
-    return sign_flip_test(differences, clusters, seed=seed)
-
-
-def _binary(known: list[tuple[float, float, str]]) -> bool:
-    return all(value in (0.0, 1.0) for a, b, _ in known for value in (a, b))
 
 
 def verdict_of(
     better: Literal["higher", "lower"], difference: float | None, interval: Interval, p: float, margin: float = 0.0
 ) -> Verdict:
-    """Better and worse need both the interval and the adjusted test; no worse an interval within the margin."""
+    """Better and worse need both the interval and the adjusted test; no worse an interval within the margin. What is
+    surely worse, but not surely by more than the margin nor by less, is not enough evidence (Piaggio et al. 2012, JAMA
+    308:2594, figure 1)."""
     if difference is None:
         return "not enough evidence"
     sign = 1 if better == "higher" else -1

@@ -23,7 +23,7 @@ from truing.evals.tasks import duel
 
 LEAST_SEEDS = 3
 Better = Literal["higher", "lower", "neither"]
-Unit = Literal["share", "nats", "tokens", "s", "MB"]
+Unit = Literal["share", "nats", "score", "tokens", "s", "MB"]
 
 
 class MethodRun(Record):

@@ -24,7 +24,7 @@ class Metric:
     task: str
     title: str
     better: Literal["higher", "lower"]
-    unit: Literal["share", "nats"] = "share"
+    unit: Literal["share", "nats", "score"] = "share"
     aspect: Aspect | None = None
 
 
@@ -43,7 +43,7 @@ class Figure(Record):
     unit: Unit = "share"
 
 
-def mean_figure(name: str, title: str, items: Sequence[ItemResult], unit: Literal["share", "nats"] = "share") -> Figure:
+def mean_figure(name: str, title: str, items: Sequence[ItemResult], unit: Unit = "share") -> Figure:
     """The mean of the items' known values."""
     known = [(item.value, item.cluster) for item in items if item.value is not None]
     mean = sum(value for value, _ in known) / len(known) if known else None

@@ -12,15 +12,11 @@ from truing.data.overlap import Overlap
 from truing.data.statistics import DataStatistics
 from truing.evals.compare import MetricComparison
 from truing.evals.gate import GateReport
+from truing.evals.moved import shorten, shown_length
 from truing.judges.validate import JudgeAccuracy
 from truing.ledger.lineage import Trace
 from truing.report.charts import before_after, over_optimisation, training_curve, watched_signals
 from truing.train.records import TrainStep
-
-_CUT_AT = 220
-# Answers to these prompts may be harmful where the system complied: a report needs no more than their beginning.
-_HARMFUL_TASKS = {"refusal", "advbench", "xstest_unsafe"}
-_HARMFUL_CUT = 90
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ def render(contents: Contents) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["value"] = _value
+    environment.filters["value"] = shown
     charts = {
         "comparison": before_after(contents.results),
         "curves": [(name, len(steps), training_curve(steps, name)) for name, steps in contents.curves],
@@ -96,30 +92,23 @@ def pick_examples(
     for task in tasks:
         mine = [item for item in candidate if item.task == task and (task, item.item) in before]
         for item in mine[:each]:
-            cut = _HARMFUL_CUT if task in _HARMFUL_TASKS else _CUT_AT
             earlier = before[task, item.item]
-            refused = item.value == 1.0
             examples.append(
                 Example(
                     task=task,
                     prompt=item.prompt,
-                    before=shorten(earlier.answer, cut),
-                    after=shorten(item.answer, _CUT_AT if refused else cut),
+                    before=shorten(earlier.answer, shown_length(earlier)),
+                    after=shorten(item.answer, shown_length(item)),
                     changed=earlier.value != item.value,
                 )
             )
     return examples
 
 
-def shorten(text: str, limit: int) -> str:
-    """At most `limit` characters, on one line, with an ellipsis where something was left out."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
-
-
-def _value(value: float | None, unit: str = "share", signed: bool = False) -> str:
+def shown(value: float | None, unit: str = "share", signed: bool = False) -> str:
+    """A mean or, signed, a difference: shares in percent and percentage points, others with three decimals."""
     if value is None or not math.isfinite(value):
         return "unknown"
-    if unit == "nats":
+    if unit != "share":
         return f"{value:+.3f}" if signed else f"{value:.3f}"
     return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}%"

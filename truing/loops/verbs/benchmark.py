@@ -72,7 +72,6 @@ class TaskReport(Record):
     judge: str
     judge_tells: tuple[str, str] = ("refusals", "other answers")
     accuracy: JudgeAccuracy | None
-    judge_tells: tuple[str, str] = ("refusals", "other answers")
     chance: str
     settings: TaskSettings
     versions: Mapping[str, str]
@@ -143,7 +142,6 @@ class Benchmark:
                         judge=task.judge.version if task.judge is not None else "",
                         judge_tells=task.judge_tells,
                         accuracy=task.accuracy,
-                        judge_tells=task.judge_tells,
                         chance=task.chance,
                         settings=settings,
                         versions={**measured.versions(), **_libraries(task)},

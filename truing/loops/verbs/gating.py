@@ -7,7 +7,9 @@ from pathlib import Path
 from truing.core.config import Config
 from truing.core.records import Record
 from truing.evals.compare import MetricComparison, compare
-from truing.evals.gate import GateConfig, GateReport, as_junit, as_markdown, decide
+from truing.evals.gate import GateConfig, GateReport, decide
+from truing.evals.gate_output import as_junit, as_markdown
+from truing.evals.moved import moved_most
 from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
 from truing.loops.verbs.benchmark import metrics_of
@@ -17,7 +19,7 @@ from truing.loops.verbs.evaluation import read_items
 class Gate:
     """The verb `gate`."""
 
-    name, version, kind = "gate", 2, "comparison"
+    name, version, kind = "gate", 3, "comparison"
     config: type[Config] = GateConfig
     roles: Mapping[str, str] = {"baseline": "evaluation", "candidate": "evaluation"}
     optional_roles: Mapping[str, str] = {}
@@ -31,14 +33,15 @@ class Gate:
         """Write comparison.json, gate.json, gate.md and gate.xml."""
         yield from ()
         baseline, candidate = (read_items(step.parent_folder(role)) for role in self.roles)
-        metrics = metrics_of(*(step.parent_folder(role) for role in self.roles))
-        comparisons = compare(baseline, candidate, metrics, config.margins(), seed=step.seed)
-        report = decide(comparisons, config)
+        known = metrics_of(*(step.parent_folder(role) for role in self.roles))
+        metrics = config.metrics(known, [*baseline, *candidate])
+        comparisons = compare(baseline, candidate, metrics, config.terms(), step.seed, config.sequential)
+        report = decide(comparisons, config, moved_most(baseline, candidate, comparisons))
         folder = step.folder
         values = [comparison.model_dump(mode="json") for comparison in comparisons]
         (folder / "comparison.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
         (folder / "gate.json").write_text(report.model_dump_json(indent=1), encoding="utf-8")
-        (folder / "gate.md").write_text(as_markdown(report), encoding="utf-8")
+        (folder / "gate.md").write_text(as_markdown(report, comparisons), encoding="utf-8")
         (folder / "gate.xml").write_text(as_junit(report), encoding="utf-8")
         return StepResult(metrics={"verdict": report.status})
 

@@ -1,0 +1,122 @@
+"""`truing gate BASE CANDIDATE`: two evaluations of the same items, and a verdict by a policy."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from truing.cli.compare import evaluated, known_metrics, print_comparison
+from truing.cli.run import Json
+from truing.core.config import read_toml
+from truing.core.errors import InputError
+
+if TYPE_CHECKING:
+    from truing.core.records import ItemResult
+    from truing.evals.gate import GateReport
+    from truing.evals.metric import Metric
+
+_SIDE = "An evaluation (name, id, or its first digits), or one that `truing show --export` wrote (FILE.jsonl)."
+
+
+def gate(
+    context: typer.Context,
+    base: Annotated[str, typer.Argument(metavar="BASE", help=_SIDE)],
+    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help=_SIDE)],
+    policy: Annotated[
+        Path | None, typer.Option(help="A TOML file with [[rule]] tables; the demo's rules if not given.")
+    ] = None,
+    sequential: Annotated[
+        bool,
+        typer.Option("--sequential", help="Read the items in a random order, and only until each verdict is certain."),
+    ] = False,
+    markdown: Annotated[Path | None, typer.Option(help="Write the verdict as Markdown, for a pull request.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the verdict as one HTML page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Decide whether CANDIDATE may replace BASE. Exit code 0: yes; 1: a rule is broken; 4: not enough evidence.
+
+    Example: truing gate baseline.jsonl candidate --policy gate.toml --junit gate.xml
+    """
+    from truing.evals.compare import compare
+    from truing.evals.gate import GateConfig, decide
+    from truing.evals.gate_output import as_junit, as_markdown
+    from truing.evals.moved import moved_most
+    from truing.starter import DEMO
+
+    source = str(policy or DEMO)
+    values = read_toml(policy) if policy else {"rule": read_toml(DEMO)["gate"]["rule"]}
+    config = GateConfig.parse({**values, **({"sequential": True} if sequential else {})}, source)
+    ours, theirs = (evaluated(context, name) for name in (base, candidate))
+    both = [*ours.items, *theirs.items]
+    metrics = config.metrics(known_metrics(ours, theirs), both)
+    results = compare(ours.items, theirs.items, metrics, config.terms(), sequential=config.sequential)
+    report = decide(results, config, moved_most(ours.items, theirs.items, results))
+    origins = ((base, ours.origin), (candidate, theirs.origin))
+    notes = [f"policy: {source}", *(f"{name}: {origin}" for name, origin in origins if origin)]
+    notes += _left_out(both, metrics)
+    _write(markdown, as_markdown(report, results) + "".join(f"\n{note}\n" for note in notes))
+    _write(junit, as_junit(report))
+    if html is not None:
+        from truing.report.gate_page import render
+
+        _write(html, render(report, results, notes))
+    if as_json:
+        # An interval without bounds is null: JSON has no infinity.
+        plain = [json.loads(result.model_dump_json()) for result in results]
+        said = {"policy": source, **json.loads(report.model_dump_json()), "metrics": plain, "notes": notes}
+        typer.echo(json.dumps(said))
+    else:
+        console = Console()
+        print_comparison(results, console, base, candidate)
+        for note in notes:
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
+        print_gate(report, console, every=True)
+        _print_moved(report, console)
+    raise typer.Exit(report.exit_code)
+
+
+def _left_out(items: "Sequence[ItemResult]", metrics: "Sequence[Metric]") -> list[str]:
+    """Tasks that were measured, and of which neither truing nor the policy knows which way is better."""
+    unknown = sorted({item.task for item in items} - {metric.task for metric in metrics})
+    return [f"not compared, since no rule gives a direction: {', '.join(unknown)}"] if unknown else []
+
+
+def _write(path: Path | None, text: str) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def print_gate(report: "GateReport", console: Console, every: bool = False) -> None:
+    """The gate's verdict, and each rule that does not hold, or `every` one."""
+    colour = {"holds": "green", "broken": "red"}.get(report.status, "yellow")
+    passed = report.headline.removeprefix(report.status)
+    console.print(f"gate: [{colour} bold]{report.status}[/]{passed}", highlight=False)
+    for result in report.results:
+        if every or result.status != "holds":
+            status = f"{result.status}: " if every else ""
+            console.print(
+                f"  {result.metric}: {status}{result.sentence}", highlight=False, markup=False, soft_wrap=True
+            )
+
+
+def _print_moved(report: "GateReport", console: Console) -> None:
+    """The items that moved most, each as its prompt and both answers."""
+    if report.moved:
+        console.print(f"the {len(report.moved)} items that moved most:", highlight=False)
+    for one in report.moved:
+        way = "worse" if one.worsened else "better"
+        lines = (
+            f"  {one.task} {one.item}, {way}: {one.prompt}",
+            f"    {one.before:g}  {one.base}",
+            f"    {one.after:g}  {one.candidate}",
+        )
+        for line in lines:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)

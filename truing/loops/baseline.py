@@ -1,0 +1,99 @@
+"""A stored baseline: one evaluation in one file, which needs no ledger and may lie in a repository.
+
+Its first line says which evaluation it is, when it was made, and how many items follow with which sha256; every other
+line is one item. What it does not know: whether a deployed model is still what it was then. That is what one holds
+against it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from truing.core.errors import InputError
+from truing.core.records import ItemResult, Record
+from truing.data.native import lines_of
+from truing.ledger.artifacts import Artifact
+
+SUFFIX = ".jsonl"
+
+
+class Origin(Record):
+    """Which evaluation a baseline is."""
+
+    evaluation: str
+    id: str
+    created: datetime
+    code_version: str
+    model: str
+    items: int
+    sha256: str
+
+
+class Baseline(Record):
+    """A stored evaluation."""
+
+    origin: Origin
+    items: tuple[ItemResult, ...]
+
+
+def write_baseline(path: Path, artifact: Artifact, items: Sequence[ItemResult]) -> Origin:
+    """Write an evaluation of the ledger to a file. Raises `InputError` where the file cannot be written."""
+    body = "".join(item.model_dump_json() + "\n" for item in items)
+    origin = Origin(
+        evaluation=artifact.name,
+        id=artifact.id,
+        created=artifact.created,
+        code_version=artifact.code_version,
+        model=str(artifact.config.get("model", "")),
+        items=len(items),
+        sha256=_sha256(body),
+    )
+    try:
+        path.write_text(origin.model_dump_json() + "\n" + body, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    return origin
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Read a stored evaluation. Raises `InputError` naming the line that is wrong, or that the file is not whole."""
+    hint = "export it again with `truing show EVALUATION --export FILE`"
+    try:
+        lines = lines_of(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file; {hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); {hint}") from None
+    try:
+        origin = Origin.model_validate_json(lines[0] if lines else "")
+    except ValidationError:
+        raise InputError(f"{path}, line 1: says not which evaluation this is; {hint}") from None
+    items = []
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            items.append(ItemResult.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InputError(
+                f"{path}, line {number}: not an item ({where or 'the line'}: {first['msg']}); {hint}"
+            ) from None
+    body = "".join(line + "\n" for line in lines[1:])
+    if len(items) != origin.items or _sha256(body) != origin.sha256:
+        raise InputError(
+            f"{path}: {origin.items} items were exported, and {len(items)} are there or were changed; {hint}"
+        )
+    return Baseline(origin=origin, items=tuple(items))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def as_line(origin: Origin) -> str:
+    """Which evaluation it is, in words."""
+    model = f" of {origin.model}" if origin.model else ""
+    return f"the evaluation {origin.evaluation}{model}, {origin.created:%Y-%m-%d %H:%M} UTC"
