@@ -57,6 +57,19 @@ def test_the_interval_of_an_error_covers_it(share: float, error: float) -> None:
     assert covered >= 53
 
 
+def test_the_interval_of_calibrated_answers_reaches_down_to_no_error() -> None:
+    """Drawn as stated: the error that is found is chance's, and 0 is not excluded. Where 0 is found, it is not sure."""
+    random = np.random.default_rng(0)
+    stated = random.random(60)
+    right = (random.random(60) < stated).astype(float).tolist()
+    assert (expected_calibration_error(stated.tolist(), right) or 0) > 0.05
+    assert error_interval(stated.tolist(), right, resamples=400).low == 0.0
+    low, high = error_interval([0.75] * 20, [1.0] * 15 + [0.0] * 5, resamples=400)
+    assert low == 0.0
+    assert 0.1 < high < 0.4
+    assert error_interval([], []) == (-np.inf, np.inf)
+
+
 def test_selective_accuracy_by_hand() -> None:
     """The three most confident: 1/1, 1/2, 2/3."""
     assert selective_accuracy([0.9, 0.8, 0.7], [1, 0, 1]) == pytest.approx((1 + 1 / 2 + 2 / 3) / 3)

@@ -30,14 +30,15 @@ def expected_calibration_error(confidence: Sequence[float], right: Sequence[floa
 def error_interval(
     confidence: Sequence[float], right: Sequence[float], bins: int = BINS, *, seed: int = 0, resamples: int = 10_000
 ) -> Interval:
-    """95% of the calibration error: bootstrap over answers, reflected at the estimate (Efron and Tibshirani 1993, §13),
-    since resampling adds to an error which chance has already made too large; within [0, 1]."""
+    """95% of the calibration error: bootstrap over answers, on each side the wider of the percentile interval and its
+    reflection at the estimate, within [0, 1]. Resampling adds to an error that chance has already made too large, so
+    that percentiles alone would exclude an error of 0; the reflection alone would be no interval where 0 is found."""
     estimate = expected_calibration_error(confidence, right, bins)
     if estimate is None:
         return Interval(-math.inf, math.inf)
     columns = _columns(confidence, right, bins)
     low, high = cluster_bootstrap_of(columns, range(len(right)), _error, seed=seed, resamples=resamples)
-    return Interval(max(0.0, 2 * estimate - high), min(1.0, max(0.0, 2 * estimate - low)))
+    return Interval(max(0.0, min(low, 2 * estimate - high)), min(1.0, max(high, 2 * estimate - low)))
 
 
 def chance_error(confidence: Sequence[float], bins: int = BINS, *, seed: int = 0, draws: int = 2000) -> float | None:
