@@ -35,8 +35,8 @@ Gains = NDArray[np.float64]  # [comparisons, clusters, items of a cluster]
 
 @dataclass(frozen=True)
 class YesNo:
-    """Yes-or-no items. Both systems have the same `rate`, and their answers to an item this `correlation`; `together` is
-    that of the gains within a cluster. A worsening adds items that only the baseline gets right."""
+    """Yes-or-no items. Both systems have the same `rate`, and their answers to an item this `correlation`; `together`
+    is that of the gains within a cluster. A worsening adds items that only the baseline gets right."""
 
     clusters: int
     size: int
@@ -122,7 +122,7 @@ class Verdicts(NamedTuple):
 
 
 def verdicts(gains: Gains, yes_or_no: bool, margin: float, tests: int = 1) -> Verdicts:
-    """What `at_once` comes to, for all comparisons; "worse" as if this were the metric with the smallest p of `tests`."""
+    """What `at_once` comes to, for all comparisons; "worse" as if this were the smallest p of so many `tests`."""
     n, z = gains.shape[1] * gains.shape[2], NormalDist().inv_cdf(1 - ALPHA / 2)
     fewer, more = ((sign * gains > 0).sum(axis=(1, 2)).astype(float) for sign in (-1, 1))
     score = tango_statistic(fewer, more, n, -margin)
@@ -139,7 +139,7 @@ def verdicts(gains: Gains, yes_or_no: bool, margin: float, tests: int = 1) -> Ve
 
 @lru_cache
 def _resamples(clusters: int) -> tuple[Gains, Gains]:
-    """The counts and the signs that `cluster_bootstrap` and `sign_flip_test` draw with seed 0: [resamples, clusters]."""
+    """The counts and signs that `cluster_bootstrap` and `sign_flip_test` draw with seed 0: [resamples, clusters]."""
     drawn = np.random.default_rng(0).integers(0, clusters, size=(RESAMPLES, clusters))
     counts = np.stack([np.bincount(row, minlength=clusters) for row in drawn]).astype(float)
     return counts, np.random.default_rng(0).choice((-1.0, 1.0), size=(RESAMPLES, clusters))
@@ -214,7 +214,7 @@ def measure_sequential(scenario: Scenario, runs: int = RUNS, pilots: int = PILOT
         units = _units(pilot[None])
         key, one = round(float((units.sums**2).sum()), 1), Units(units.sums[0], units.sizes[0], units.largest)
         if key not in kept:
-            kept[key] = detectable_one_by_one(one, float(np.abs(pilot).sum()), 0.0, 1)
+            kept[key] = detectable_one_by_one(one)
         printed.append(kept[key])
         found.append(scenario.draw(random, max(1, runs // pilots), kept[key]))
     caught, _, read_worse = _ends(scenario, np.concatenate(found), 0.0)
@@ -252,13 +252,14 @@ def any_false_alarm(metrics: int = 5, runs: int = RUNS, seed: int = 0) -> tuple[
 
 def tables(runs: int, pilots: int) -> Iterator[str]:
     """The page's lines."""
-    yield "| items | clusters | margin | false *worse* | false *no worse* | detectable | power | beyond the margin | power |"
+    claims, effects = "false *worse* | false *no worse*", "detectable | power | beyond the margin | power"
+    yield f"| items | clusters | margin | {claims} | {effects} |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for scenario in AT_ONCE:
         row = measure(scenario, runs, pilots)
         shares = (f"{row.false_worse:.1%}", f"{row.false_no_worse:.1%}")
-        effects = (f"{row.detectable:.3f}", f"{row.power:.0%}", f"{row.beyond_margin:.3f}", f"{row.power_beyond:.0%}")
-        yield _line(scenario, *shares, *effects)
+        seen = (f"{row.detectable:.3f}", f"{row.power:.0%}", f"{row.beyond_margin:.3f}", f"{row.power_beyond:.0%}")
+        yield _line(scenario, *shares, *seen)
     yield ""
     corrected, plain = any_false_alarm(runs=runs)
     yield (

@@ -11,6 +11,7 @@ from scipy import stats
 
 from truing.core.detectable import binomial_quantiles, detectable_worsening
 from truing.core.paired import ALPHA, at_once, detectable_at_once
+from truing.core.statistics import detectable_errors
 
 
 @settings(max_examples=60, deadline=None)
@@ -77,8 +78,20 @@ def test_clusters_are_worth_fewer_items_and_many_metrics_need_larger_effects() -
 
 def test_too_small_a_sample_shows_nothing_and_graded_items_are_students() -> None:
     assert detectable_worsening(lambda fewer, more, n: fewer > n + more, 10, 0) == math.inf
-    assert detectable_worsening(lambda fewer, more, n: fewer > more, 0, 0) == math.inf
+    assert detectable_worsening(lambda fewer, more, n: fewer > n * more, 0, 0) == math.inf
     assert at_once([0.0] * 5, range(5), yes_or_no=True).detectable == math.inf
     values = np.random.default_rng(1).normal(size=30).tolist()
-    formula = (stats.t.ppf(0.975, 29) + stats.t.ppf(0.8, 29)) * stats.sem(values)
+    formula = detectable_errors(29) * stats.sem(values)
     assert detectable_at_once(values, range(30), False, 0.2, ALPHA) == pytest.approx(0.2 + formula)
+
+
+def test_a_second_sample_shows_the_effect_that_a_first_of_few_clusters_names_in_four_of_five_cases() -> None:
+    """Student's test on 12 units, of samples of which each names its effect for the next; the sum of both quantiles,
+    the control, promises too much."""
+    random = np.random.default_rng(0)
+    first, second = (random.normal(size=(4000, 12)) for _ in range(2))
+    errors = stats.sem(first, axis=1)[:, None]
+    short = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * errors
+    for effect, low, high in ((detectable_errors(11) * errors, 0.77, 0.83), (short, 0.6, 0.75)):
+        found = stats.ttest_1samp(second + effect, 0.0, axis=1).pvalue < 0.05
+        assert low < found.mean() < high

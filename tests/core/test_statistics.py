@@ -172,7 +172,8 @@ def test_the_sign_flip_test_never_says_0_and_sees_a_clear_effect() -> None:
 def test_the_smallest_detectable_effect_of_singletons_is_the_formula_with_students_quantiles() -> None:
     values = np.random.default_rng(6).normal(size=50)
     for alpha, power in ((0.05, 0.8), (0.01, 0.9)):
-        formula = (stats.t.ppf(1 - alpha / 2, 49) + stats.t.ppf(power, 49)) * values.std(ddof=1) / math.sqrt(50)
+        t, z = stats.t.ppf(1 - alpha / 2, 49), NormalDist().inv_cdf(power)
+        formula = (t + z * math.sqrt(1 + (t + z) ** 2 / 49)) * values.std(ddof=1) / math.sqrt(50)
         assert smallest_detectable_effect(values, range(50), alpha=alpha, power=power) == pytest.approx(formula)
 
 
@@ -181,7 +182,7 @@ def test_copies_within_a_cluster_add_no_evidence_and_copies_as_clusters_seem_to(
     once = smallest_detectable_effect(values, range(50))
     copies = np.repeat(values, 4)
     assert smallest_detectable_effect(copies, np.repeat(np.arange(50), 4)) == pytest.approx(once)
-    assert smallest_detectable_effect(copies, range(200)) == pytest.approx(once / 2, rel=0.03)
+    assert smallest_detectable_effect(copies, range(200)) == pytest.approx(once / 2, rel=0.04)
 
 
 def test_an_effect_of_the_detectable_size_is_found_with_the_stated_power() -> None:
@@ -191,7 +192,7 @@ def test_an_effect_of_the_detectable_size_is_found_with_the_stated_power() -> No
     found = np.abs((sample + effect).mean(1)) > 1.96 * sample.std(1, ddof=1) / math.sqrt(60)
     assert found.mean() == pytest.approx(0.8, abs=0.03)
     stated = [smallest_detectable_effect(row, range(60)) for row in sample[:200]]
-    assert np.mean(stated) == pytest.approx(effect, rel=0.04)
+    assert np.mean(stated) == pytest.approx(effect, rel=0.06)
 
 
 def test_holm_by_hand() -> None:

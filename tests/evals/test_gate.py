@@ -245,7 +245,7 @@ def test_markdown_is_one_table_row_a_rule_under_the_verdict() -> None:
 def test_reports_of_real_rules_name_numbers_and_the_requirement() -> None:
     worse = gate(WORSE, {"require": "no worse", "at_most": 0.5})
     first, seen, last = worse.results[0].sentence.split("; ")
-    assert first == f"worse: -1.000 [-1.000, {WORSE.high:+.3f}], no worse is required"
+    assert first == f"worse: -1.000 [-1.000, {WORSE.high:+.3f}] (adjusted p {WORSE.p:.2g}), no worse is required"
     assert seen == f"a worsening of {WORSE.detectable:.3f} would have been called worse (80% power)"
     assert last == "upper bound 0.088, at most 0.500 is allowed"
     assert GateReport.model_validate_json(worse.model_dump_json()) == worse

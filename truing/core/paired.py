@@ -21,19 +21,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from truing.core import sequential
 from truing.core.detectable import Counts, Rule, detectable_worsening
-from truing.core.sequential import (
-    Array,
-    Units,
-    confidence_sequence,
-    final_log_capital,
-    first_at_least,
-    log_capital,
-    mirrored,
-)
+from truing.core.sequential import Array, Units, confidence_sequence, first_at_least, log_capital, mirrored
 from truing.core.statistics import (
     Interval,
     cluster_bootstrap,
+    detectable_errors,
     mcnemar_exact,
     sign_flip_test,
     smallest_detectable_effect,
@@ -103,7 +97,7 @@ def at_once(
 
 def expanded_confidence(clusters: int) -> float:
     """Between which percentiles of so many resampled clusters 95% lie: resampling knows neither Student's quantile nor
-    that its variance is too small by (G − 1)/G (Hesterberg 2015, The American Statistician 69:371, section 5.4)."""
+    that its variance is too small by (G − 1)/G (Hesterberg 2015, The American Statistician 69:371)."""
     from scipy.special import stdtrit
 
     if clusters < 2:
@@ -116,17 +110,14 @@ def detectable_at_once(
     gains: Sequence[float], clusters: Sequence[Hashable], yes_or_no: bool, margin: float, alpha: float
 ) -> float:
     """The smallest worsening that `at_once` would call worse with 80% power. Arguments as there."""
-    from scipy.special import stdtrit
-
     if not yes_or_no:
         return margin + smallest_detectable_effect(gains, clusters, alpha=alpha)
     whole, differing = _as_independent(gains, clusters), sum(gain != 0 for gain in gains)
-    found = _of_independent(whole, differing * whole / len(gains), margin, alpha)
+    found = _of_independent(whole, round(differing * whole / len(gains), 1), margin, alpha)
     count = len(set(clusters))
     if count == len(gains) or count < 2:
         return found if count > 1 else math.inf
-    # The spread between few clusters is itself uncertain: Student's quantiles for the normal ones.
-    wider = float(stdtrit(count - 1, 1 - alpha / 2) + stdtrit(count - 1, 0.8)) / (_z(1 - alpha / 2) + _z(0.8))
+    wider = detectable_errors(count - 1, alpha) / (_z(1 - alpha / 2) + _z(0.8))  # few clusters, an uncertain spread
     return margin + (found - margin) * wider
 
 
@@ -228,19 +219,11 @@ def one_by_one(
         mean=float(read.sums.sum() / read.sizes.sum()),
         interval=confidence_sequence(read, 1 - ALPHA),
         p=min(1.0, 2 * math.exp(-float(found.best_log_capital[count - 1]))),
-        detectable=detectable_one_by_one(units, sum(map(abs, gains)), margin, tests),
+        detectable=detectable_one_by_one(units, margin, tests),
     )
     return Read(evidence, items, settled)
 
 
-def detectable_one_by_one(units: Units, moved: float, margin: float, tests: int) -> float:
-    """Asked after the last unit: the capital may have been enough before, so this is rather too large. A worsening adds
-    to a unit's mean square as the gains that are there do: as much as it has for each item of gain or loss."""
-    bar, size = math.log(2 * tests / ALPHA), float(units.sizes.mean())
-
-    def rule(fewer: Counts, more: Counts, n: int) -> NDArray[np.bool_]:
-        return final_log_capital(fewer, more, n, margin * size) >= bar
-
-    n, squares = len(units.sums), float((units.sums**2).sum())
-    spread = squares * units.largest / moved if moved else 1.0
-    return detectable_worsening(rule, n, squares, margin * size, spread) / size
+def detectable_one_by_one(units: Units, margin: float = 0.0, tests: int = 1) -> float:
+    """The smallest worsening that `one_by_one` would call worse with 80% power, of all these units."""
+    return sequential.detectable_worsening(units, math.log(2 * tests / ALPHA), margin)

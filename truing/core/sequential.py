@@ -19,12 +19,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from truing.core.detectable import smallest
 from truing.core.statistics import Interval
 
 Array = NDArray[np.float64]
 
 # Shares of the largest stake that cannot lose everything, each half the next but one's square: from 1/100 to nearly 1.
 _STAKES = 0.98 * 2.0 ** (-np.arange(14) / 2)
+_SAMPLES = 400  # that estimate the power at a worsening
 
 
 class Units(NamedTuple):
@@ -44,14 +46,6 @@ def log_capital(units: Units, delta: float) -> Array:
     return np.asarray(np.logaddexp.reduce(paths, axis=0)) - math.log(len(_STAKES))
 
 
-def final_log_capital(ups: Array, downs: Array, n: int, delta: float) -> Array:
-    """`log_capital` after all of n items that are 1 (`ups`), −1 (`downs`) or 0: the order does not matter."""
-    stakes = (_STAKES / (1 + delta)).reshape(-1, *[1] * np.ndim(ups))
-    grown = ups * np.log1p(stakes * (1 - delta)) + downs * np.log1p(-stakes * (1 + delta))
-    grown = grown + (n - ups - downs) * np.log1p(-stakes * delta)
-    return np.asarray(np.logaddexp.reduce(grown, axis=0)) - math.log(len(_STAKES))
-
-
 def mirrored(units: Units) -> Units:
     """The same units with the other sign."""
     return units._replace(sums=-units.sums)
@@ -66,7 +60,7 @@ def confidence_sequence(units: Units, confidence: float = 0.95) -> Interval:
 def _lower(units: Units, confidence: float) -> float:
     bar = math.log(2 / (1 - confidence))
     low, high = -1.0, 1.0
-    for _ in range(30):
+    for _ in range(20):
         middle = (low + high) / 2
         rejected = bool((log_capital(units, middle) >= bar).any())
         low, high = (middle, high) if rejected else (low, middle)
@@ -77,3 +71,32 @@ def first_at_least(path: Array, bar: float) -> Array:
     """The number of units after which a path first reaches `bar`; ∞ where it never does."""
     reached = path >= bar
     return np.where(reached.any(axis=-1), reached.argmax(axis=-1) + 1.0, math.inf)
+
+
+def detectable_worsening(units: Units, bar: float, margin: float = 0.0) -> float:
+    """The smallest worsening, a mean over items, whose log-capital against `margin` reaches `bar` by the last unit in
+    80% of samples; rather too large, since it may have been there before. ∞ where no worsening of all units would do.
+
+    Samples are drawn from the units given, each with either sign, so that without a worsening there is no difference,
+    and from units that go wrong as those that moved did. One that moved is added, in case that none did.
+    """
+    sums, sizes = units.sums, units.sizes
+    moved = np.abs(sums) > 0
+    typical, size = (float(np.abs(sums[moved]).mean()), float(sizes[moved].mean())) if moved.any() else (1.0, 1.0)
+    lost, lost_sizes = np.append(np.abs(sums[moved]), typical), np.append(sizes[moved], size)
+    pool = np.concatenate([lost, sums, -sums, [typical, -typical]])
+    pool_sizes = np.concatenate([lost_sizes, sizes, sizes, [size, size]])
+    kinds, kind = np.unique(np.stack([pool, pool_sizes]), axis=1, return_inverse=True)
+    losses = np.bincount(kind[: len(lost)], minlength=kinds.shape[1]) / len(lost)
+    others = np.bincount(kind[len(lost) :], minlength=kinds.shape[1]) / (2 * len(sums) + 2)
+    growth = np.log1p(_STAKES[:, None] / (1 + margin) * (kinds[0] - margin * kinds[1]))
+    mean_size, mean_loss = float(sizes.mean()), float(lost.mean())
+
+    def power_of(extra: float) -> float:
+        share = min(1.0, (margin + extra) * mean_size / mean_loss)
+        drawn = np.random.default_rng(0).multinomial(len(sums), share * losses + (1 - share) * others, size=_SAMPLES)
+        capital = np.logaddexp.reduce(drawn @ growth.T, axis=1) - math.log(len(_STAKES))
+        return float((capital >= bar).mean())
+
+    guess = 4 * math.sqrt(float((sums**2).mean() + typical**2 / len(sums)) / len(sums)) / mean_size
+    return margin + smallest(power_of, guess, max(0.0, mean_loss / mean_size - margin))

@@ -187,15 +187,20 @@ def sign_flip_test(
 def smallest_detectable_effect(
     differences: Sequence[float], clusters: Sequence[Hashable], *, alpha: float = 0.05, power: float = 0.8
 ) -> float:
-    """The smallest true mean difference that a sample of this size and spread shows with the given power:
-    (t_{1−α/2} + t_power) · standard error, clusters counted as the independent units, Student's quantiles with one
-    degree of freedom fewer than these. ∞ with fewer than two."""
+    """The smallest true mean difference that another sample of this size shows with the given power, clusters counted
+    as the independent units. ∞ with fewer than two."""
+    variance, count = variance_of_mean(differences, clusters)
+    return math.inf if count < 2 else detectable_errors(count - 1, alpha, power) * math.sqrt(variance)
+
+
+def detectable_errors(freedom: int, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The smallest detectable effect c in standard errors, each estimated with so many degrees of freedom:
+    c = t_{1−α/2} + z_power √(1 + c² / freedom). The root counts that the error is uncertain here and in the sample that
+    is to show it (the variance of the logarithm of their ratio is 1 / freedom)."""
     from scipy.special import stdtrit
 
-    variance, count = variance_of_mean(differences, clusters)
-    if count < 2:
-        return math.inf
-    return float(stdtrit(count - 1, 1 - alpha / 2) + stdtrit(count - 1, power)) * math.sqrt(variance)
+    t, z = float(stdtrit(freedom, 1 - alpha / 2)), _normal_quantile(power)
+    return t + z * math.sqrt(1 + (t + z) ** 2 / freedom)
 
 
 class Estimate(NamedTuple):

@@ -232,7 +232,7 @@ def verdict_of(
 ) -> Verdict:
     """Better and worse need both the interval and the adjusted test; no worse an interval within the margin. What is
     surely worse, but not surely by more than the margin nor by less, is not enough evidence (Piaggio et al. 2012, JAMA
-    308:2594, figure 1)."""
+    308:2594)."""
     if difference is None:
         return "not enough evidence"
     sign = 1 if better == "higher" else -1

@@ -186,7 +186,8 @@ def _relative(rule: GateRule, comparison: MetricComparison) -> tuple[Status, str
     within = f" within {_number(rule.margin)}" if rule.margin else ""
     sentence = (
         f"{comparison.verdict}: {_number(comparison.difference, signed=True)} "
-        f"[{_number(comparison.low, True)}, {_number(comparison.high, True)}], {rule.require}{within} is required"
+        f"[{_number(comparison.low, True)}, {_number(comparison.high, True)}] "
+        f"(adjusted p {comparison.adjusted_p:.2g}), {rule.require}{within} is required"
     )
     if comparison.read is not None:
         saved = comparison.n - comparison.read

@@ -29,7 +29,7 @@ class Origin(Record):
     code_version: str
     model: str
     items: int
-    sha256: str
+    items_sha256: str
 
 
 class Baseline(Record):
@@ -49,7 +49,7 @@ def write_baseline(path: Path, artifact: Artifact, items: Sequence[ItemResult]) 
         code_version=artifact.code_version,
         model=str(artifact.config.get("model", "")),
         items=len(items),
-        sha256=_sha256(body),
+        items_sha256=_sha256(body),
     )
     try:
         path.write_text(origin.model_dump_json() + "\n" + body, encoding="utf-8")
@@ -82,7 +82,7 @@ def read_baseline(path: Path) -> Baseline:
                 f"{path}, line {number}: not an item ({where or 'the line'}: {first['msg']}); {hint}"
             ) from None
     body = "".join(line + "\n" for line in lines[1:])
-    if len(items) != origin.items or _sha256(body) != origin.sha256:
+    if len(items) != origin.items or _sha256(body) != origin.items_sha256:
         raise InputError(
             f"{path}: {origin.items} items were exported, and {len(items)} are there or were changed; {hint}"
         )
