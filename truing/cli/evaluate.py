@@ -139,7 +139,6 @@ def _print(folder: Path) -> None:
 
 def _print_tasks(folder: Path) -> None:
     """Every figure, what is to be known beside it, and one sample of each task."""
-    from truing.evals.tasks.table import TASKS
     from truing.loops.verbs.benchmark import read_reports
     from truing.loops.verbs.evaluation import read_items
 
@@ -153,8 +152,8 @@ def _print_tasks(folder: Path) -> None:
             table.add_row(figure.title, *_shown(figure), *counts)
     console.print(table)
     for report in reports:
-        metrics = [metric.task for metric in TASKS[report.task].metrics]
-        sample = next(item for item in items if item.task in metrics)
+        names = [figure.name for figure in report.figures]
+        sample = next(item for item in items if item.task in names)
         for line in _notes(report, sample):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 

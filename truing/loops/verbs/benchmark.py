@@ -19,7 +19,7 @@ from truing.core.errors import InputError
 from truing.core.records import ItemResult, Question, Record
 from truing.evals.metric import Figure, corrected_figure, mean_figure
 from truing.evals.task import Loaded, Subject, Task, TaskSettings, evenly, missing_files
-from truing.evals.tasks.table import TASKS
+from truing.evals.tasks.table import TASKS, is_task, task_of
 from truing.judges.validate import JudgeAccuracy
 from truing.loops.context import Context
 from truing.loops.events import Notice, Total
@@ -43,8 +43,8 @@ class BenchmarkConfig(Config):
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if name not in TASKS:
-                raise ValueError(f"there is no task {name!r}; the tasks are {', '.join(TASKS)}")
+            if not is_task(name):
+                raise ValueError(f"there is no task {name!r}; the tasks are {', '.join(TASKS)}, lm_eval:NAME")
             if names.count(name) > 1:
                 raise ValueError(f"the task {name!r} stands twice")
         return names
@@ -85,7 +85,7 @@ class Benchmark:
 
     def reads(self, config: BenchmarkConfig, _roles: Collection[str], context: Context) -> Mapping[str, str]:
         """The sets' files, and the versions of tasks and judges. Raises `InputError` naming what is missing."""
-        tasks = [TASKS[name] for name in config.tasks]
+        tasks = [task_of(name, context.benchmarks) for name in config.tasks]
         folder = data_folder(context, tasks)
         return {
             "sets": digest({task.name: _hashes(task, folder) for task in tasks}),
@@ -96,7 +96,7 @@ class Benchmark:
 
     def run(self, step: Step, config: BenchmarkConfig) -> Generator[Record, None, StepResult]:
         """Write items.jsonl (one line an item), summary.json, tasks.json (a `TaskReport` each) and bad.jsonl."""
-        tasks = [TASKS[name] for name in config.tasks]
+        tasks = [task_of(name, step.context.benchmarks) for name in config.tasks]
         folder = data_folder(step.context, tasks)
         loaded = {task.name: task.read(folder) for task in tasks}
         for task in tasks:
@@ -164,18 +164,17 @@ def data_folder(context: Context, tasks: Sequence[Task]) -> Path:
     """The folder of public sets. Raises `InputError` saying what to put where if a task's files are not there."""
     folder = context.benchmarks
     for task in tasks:
-        if folder is None:
+        if folder is None and task.files(Path()):
             names = ", ".join(str(path) for path in task.files(Path("DIR")))
             raise InputError(
                 f"the task {task.name} needs its files: put {names} there (from {task.home}), and name DIR with "
                 "--data-dir"
             )
-        if missing := missing_files(task, folder):
+        if missing := missing_files(task, folder or Path()):
             raise InputError(
                 f"the task {task.name} needs {missing[0]}, which is not there; put it there (from {task.home})"
             )
-    assert folder is not None
-    return folder
+    return folder or Path()
 
 
 def open_subject(context: Context, adapter: Path | None) -> "tuple[LocalSystem, Subject, Callable[[], None]]":
@@ -184,11 +183,12 @@ def open_subject(context: Context, adapter: Path | None) -> "tuple[LocalSystem, 
 
     system, _, close = open_local(context, adapter)
     kept = Stored(system, system, system.identity, context.ledger.store)
-    return system, Subject(context.model.name, kept, system, system.misfit, kept), close
+    return system, Subject(context.model.name, kept, system, system.misfit, kept, system.start), close
 
 
 def _hashes(task: Task, folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): digest_file(path) for path in task.files(folder)}
+    elsewhere = {} if task.content is None else task.content()
+    return {**elsewhere, **{str(path.relative_to(folder)): digest_file(path) for path in task.files(folder)}}
 
 
 def _notices(task: Task, loaded: Loaded) -> Generator[Notice, None, None]:
