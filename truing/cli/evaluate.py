@@ -41,7 +41,10 @@ def evaluate(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="Tasks over public sets instead of probes: NAME[,NAME]. `--task list` lists them."),
+        typer.Option(
+            help="Tasks over public sets instead of probes: NAME[,NAME]. `--task list` lists them; lm_eval:NAME is one "
+            "of lm-evaluation-harness."
+        ),
     ] = None,
     data_dir: DataDir = None,
     limit: Annotated[int | None, typer.Option(min=1, help="So many rows of each set, evenly spaced.")] = None,
