@@ -1,6 +1,7 @@
 """The verb `benchmark` on a tiny model: what an evaluation says of itself, what is reused, and what is refused."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from rich.console import Console
 from tests.evals.tasks.conftest import write_csv, write_json, write_lines
 from tests.evals.tasks.test_bbq import row as bbq_row
 from tests.evals.tasks.test_harmful import goals
+from tests.evals.tasks.test_harness import CHOICES, harness_files
+from tests.evals.tasks.test_harness import row as harness_row
 from tests.evals.tasks.test_truthfulqa import BY_HAND
 from truing.cli.run import execute, prepare
 from truing.core.digest import digest, digest_file
@@ -259,3 +262,25 @@ def test_answers_to_a_prompt_are_kept_pair_by_pair(
     stopped.close()
     list(run_recipe(recipe, VERBS, Context(context.root, recipe.model, sets)))
     assert asked == [2, 2, 2, 2]
+
+
+def test_a_task_of_the_harness_needs_no_folder_and_names_the_extra(
+    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    with pytest.raises(InputError, match=r"need lm_eval; run `pip install 'truing\[lm-eval\]'`"):
+        done(tmp_path, tiny_folder, None, tasks=["lm_eval:absent"])
+
+
+def test_a_task_of_the_harness_is_an_evaluation_like_any_other(tmp_path: Path, tiny_folder: Path, sets: Path) -> None:
+    rows = [harness_row(number, f"Question {number}?", 0) for number in range(4)]
+    harness_files(sets, "truing_verb", "multiple_choice", CHOICES, rows)
+    artifact = run(tmp_path, tiny_folder, sets, tasks=["lm_eval:truing_verb"], limit=2)
+    folder = Ledger.open(tmp_path / ".truing").folder(artifact)
+    (report,) = read_reports(folder)
+    assert (report.rows, report.measured) == (4, 2)
+    assert list(report.files) == ["truing_verb, 4 documents"]
+    assert report.first_prompt == "Q: Question 0?\nA: a"
+    assert {"lm_eval", "datasets"} <= set(report.versions)
+    assert sorted({item.item for item in read_items(folder)}) == ["0", "2"]
+    assert all(item.value in (0.0, 1.0) for item in read_items(folder))

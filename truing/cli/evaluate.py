@@ -44,8 +44,8 @@ def evaluate(
     task: Annotated[
         str | None,
         typer.Option(
-            help="Tasks over public sets instead of probes: NAME[,NAME]; a suite of your own by its file, FILE.toml. "
-            "`--task list` lists them."
+            help="Tasks over public sets instead of probes: NAME[,NAME]; a suite of your own by its file, FILE.toml; "
+            "lm_eval:NAME is one of lm-evaluation-harness. `--task list` lists them."
         ),
     ] = None,
     data_dir: DataDir = None,

@@ -45,10 +45,14 @@ def choice_sequences(tokenizer: Any, context: int, question: Question) -> list[T
     return sequences
 
 
-def _lead(tokenizer: Any) -> tuple[int, ...]:
-    """The beginning-of-text token, where the tokenizer puts one before every text by itself."""
+def begins_by_itself(tokenizer: Any) -> bool:
+    """Whether the tokenizer puts a beginning-of-text token before every text."""
     begin = tokenizer.bos_token_id
-    return (begin,) if begin is not None and tokenizer("a")["input_ids"][0] == begin else ()
+    return begin is not None and bool(tokenizer("a")["input_ids"][0] == begin)
+
+
+def _lead(tokenizer: Any) -> tuple[int, ...]:
+    return (tokenizer.bos_token_id,) if begins_by_itself(tokenizer) else ()
 
 
 def score_choices(

@@ -48,17 +48,6 @@ class Together:
         return next((one for one in outcomes if one.value != 1.0), outcomes[-1])
 
 
-def find_task(name: str) -> Task:
-    """A task by its name, or the suite of a TOML file. Raises `InputError`."""
-    if name.endswith(SUFFIX):
-        return read_suite(Path(name))
-    if name not in TASKS:
-        raise InputError(
-            f"there is no task {name!r}; the tasks are {', '.join(TASKS)}, or a suite of your own, as FILE{SUFFIX}"
-        )
-    return TASKS[name]
-
-
 def read_suite(path: Path) -> Task:
     """The task that a suite is. Raises `InputError`: one sentence with the file, the place in it, and what to do."""
     config = SuiteConfig.parse(read_toml(path), str(path))

@@ -6,7 +6,7 @@ guessed, and neither is left out in silence.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -43,14 +43,19 @@ def never_misfits(_prompt: Conversation, _decoding: Decoding) -> str:
 @dataclass(frozen=True)
 class Subject:
     """A system under measurement: what answers, what scores choices (None where nothing does), and `misfit`, which says
-    why a prompt cannot be answered at all (empty where it can). `scorer` scores given answers to a conversation, and
-    `grader` is the system that judges its answers by a rubric, where one was named."""
+    why a prompt cannot be answered at all (empty where it can).
+
+    `scorer` scores given answers to a conversation. `start` is what may stand before a text, so that its first token is
+    scored, too: empty where the tokenizer puts it there by itself, None where nothing can. `grader` is the system that
+    judges its answers by a rubric, where one was named.
+    """
 
     name: str
     sampler: Sampler
     choices: ChoiceScorer | None
     misfit: Callable[[Conversation, Decoding], str] = never_misfits
     scorer: Scorer | None = None
+    start: str | None = None
     grader: "Subject | None" = None
 
     def score(self, task: str, questions: Sequence[Question]) -> Iterator[tuple[int, ChoiceScores]]:
@@ -121,6 +126,7 @@ class Task:
     figures that are no means, from all items. `version` changes whenever the same answers and scores may give other
     items.
     `max_new_tokens` is the room that its answers need; `libraries` are optional ones whose version its items depend on.
+    `content` is the digest of what it reads from elsewhere than files.
     `accuracy` is how often the judge agrees with people, on the labelled rows nearest to this set (on the opposite of
     what the metrics count, where that is said), `judge_tells` what it tells from what,
     and `judged` the metrics that it makes (empty: all); `chance` says what guessing scores.
@@ -141,6 +147,7 @@ class Task:
     items_a_row: int = 1
     max_new_tokens: int = 40
     libraries: tuple[str, ...] = ()
+    content: Callable[[], Mapping[str, str]] | None = None
     judge: Judge | None = None
     accuracy: JudgeAccuracy | None = None
     accuracy_of_the_opposite: bool = False

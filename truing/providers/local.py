@@ -14,7 +14,7 @@ from truing.core.protocols import Store
 from truing.core.records import Answer, ChoiceScores, Conversation, Decoding, Question
 from truing.engine.adapters import use_adapter
 from truing.engine.chat import Chat, as_drawn
-from truing.engine.choices import NotScorableError, choice_sequences, score_choices
+from truing.engine.choices import NotScorableError, begins_by_itself, choice_sequences, score_choices
 from truing.engine.generate import generate
 from truing.engine.score import TOKENS_AT_ONCE, batches, lower_states, score_forest
 from truing.engine.tree import TokenSequence, build_forest
@@ -119,6 +119,14 @@ class LocalSystem:
         room = self.trunk.context - decoding.max_new_tokens
         tokens = len(self.chat.prompt_ids(prompt))
         return "" if tokens <= room else f"takes {tokens} tokens, more than the {room} that the context leaves it"
+
+    @property
+    def start(self) -> str | None:
+        """The text of the token that may begin a text: empty where the tokenizer puts one by itself, None where it
+        knows none."""
+        tokenizer = self.chat.tokenizer
+        text: str | None = "" if begins_by_itself(tokenizer) else tokenizer.bos_token or tokenizer.eos_token
+        return text
 
     def _kept(self, sequences: Sequence[TokenSequence]) -> ChoiceScores | None:
         if self.store is None or not self.identity:

@@ -24,8 +24,8 @@ def row(number: int, answer: str = "4") -> dict[str, str]:
 class Cut:
     """Answers that were all cut, or none was given at all."""
 
-    def __init__(self, text: str, missing: str = "") -> None:
-        self.text, self.missing = text, missing
+    def __init__(self, text: str, missing: str = "", finished: bool | None = False) -> None:
+        self.text, self.missing, self.finished = text, missing, finished
 
     def sample(self, prompts: Sequence[Conversation], _decoding: Decoding) -> Iterator[tuple[int, Answer]]:
         for number in range(len(prompts)):
@@ -35,7 +35,7 @@ class Cut:
                     text=self.text,
                     token_ids=(),
                     logprobs=(),
-                    finished=None if self.missing else False,
+                    finished=self.finished,
                     least_gap=None,
                     missing=self.missing,
                 ),
@@ -109,7 +109,11 @@ def test_what_is_asked_word_for_word(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("sampler", "reason"),
-    [(Cut("2 + 2 = 4, and"), "was cut before its answer"), (Cut("", "an empty reply"), "an empty reply")],
+    [
+        (Cut("2 + 2 = 4, and"), "was cut before its answer"),
+        (Cut("I begin with", finished=None), "may have been cut before its answer"),
+        (Cut("", "an empty reply", None), "an empty reply"),
+    ],
 )
 def test_an_answer_that_was_cut_or_is_missing_is_unknown(tmp_path: Path, sampler: Cut, reason: str) -> None:
     write_lines(tmp_path / FILE, [row(1)])

@@ -5,7 +5,8 @@ The prompt asks for the working and then a line "#### NUMBER", the form of the s
     flexible  the last number anywhere is the right one
 Numbers are compared as numbers: 1,000 and $1000.00 are the same. A finished answer without a number is wrong, as in the
 paper and in lm-evaluation-harness. One that was cut at its longest is known only where #### and a whole number stand in
-it; its last number would be a step of the working, so that both figures are unknown else. (The harness counts it.)
+it; its last number would be a step of the working, so that both figures are unknown else. (The harness counts it.) Nor
+is an answer without a number known to be wrong where a deployed model does not say whether it was cut.
 
 A right number may follow from wrong working, which nothing here reads.
 """
@@ -58,14 +59,14 @@ def _items(row: GSM8KProblem, answer: Answer) -> Iterator[ItemResult]:
         if answer.missing:
             yield unknown(task, row.id, row.id, answer.missing, row.question)
             continue
-        known = said is not None or not cut
+        known = said is not None or answer.finished is True
         reason = f"says {'no number' if said is None else f'{said:f}'}, {row.answer:f} is right"
         yield ItemResult(
             task=task,
             item=row.id,
             cluster=row.id,
             value=float(said == row.answer) if known else None,
-            reason=reason if known else "was cut before its answer",
+            reason=reason if known else f"{'was' if cut else 'may have been'} cut before its answer",
             prompt=row.question,
             answer=answer.text,
             finished=answer.finished,

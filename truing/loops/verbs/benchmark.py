@@ -19,10 +19,11 @@ from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
 from truing.core.records import ItemResult, Record
 from truing.data.sets import SETS, revision_of
+from truing.evals.find import find_task
 from truing.evals.metric import Figure, Metric, corrected_figure, mean_figure
 from truing.evals.run import METRICS
-from truing.evals.suite import find_task
 from truing.evals.task import Loaded, Task, TaskSettings, evenly, folder_of, missing_files
+from truing.evals.tasks.harness import PREFIX
 from truing.judges.validate import JudgeAccuracy
 from truing.loops.context import Context
 from truing.loops.events import Notice, Total
@@ -44,7 +45,8 @@ class BenchmarkConfig(Config):
     @field_validator("tasks")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        found = [find_task(name).name for name in names]
+        # Of the harness's tasks a name says all that is asked here: the library is not looked into yet.
+        found = [name if name.startswith(PREFIX) else find_task(name).name for name in names]
         for name in found:
             if found.count(name) > 1:
                 raise ValueError(f"the task {name!r} stands twice")
@@ -91,7 +93,7 @@ class Benchmark:
 
     def reads(self, config: BenchmarkConfig, _roles: Collection[str], context: Context) -> Mapping[str, str]:
         """The sets' files, and the versions of tasks and judges. Raises `InputError` naming what is missing."""
-        tasks = [find_task(name) for name in config.tasks]
+        tasks = [find_task(name, context.benchmarks) for name in config.tasks]
         folders = data_folders(context, tasks)
         if context.deployed is not None:
             check_deployed(context, tasks, folders)
@@ -107,7 +109,7 @@ class Benchmark:
     def run(self, step: Step, config: BenchmarkConfig) -> Generator[Record, None, StepResult]:
         """Write items.jsonl (one line an item), summary.json, tasks.json (a `TaskReport` each) and bad.jsonl; of a
         deployed model also observed.jsonl (every answer as it came) and observed.json."""
-        tasks = [find_task(name) for name in config.tasks]
+        tasks = [find_task(name, step.context.benchmarks) for name in config.tasks]
         folders = data_folders(step.context, tasks)
         loaded = {task.name: task.read(folders[task.name]) for task in tasks}
         for task in tasks:
@@ -200,27 +202,28 @@ def data_folders(context: Context, tasks: Sequence[Task]) -> dict[str, Path]:
     folders = {}
     for task in tasks:
         folder = folder_of(task, context.benchmarks)
-        if folder is None:
+        if folder is None and task.files(Path()):
             names = ", ".join(str(path) for path in task.files(Path("DIR")))
             raise InputError(
                 f"the task {task.name} needs its files: {_fetching(task, 'DIR')}put {names} there (from {task.home}), "
                 "and name DIR with --data-dir"
             )
-        if missing := missing_files(task, folder):
+        if missing := missing_files(task, folder or Path()):
             raise InputError(
                 f"the task {task.name} needs {missing[0]}, which is not there; {_fetching(task, folder)}put it there "
                 f"(from {task.home})"
             )
-        folders[task.name] = folder
+        folders[task.name] = folder or Path()
     return folders
 
 
-def _fetching(task: Task, folder: Path | str) -> str:
+def _fetching(task: Task, folder: Path | str | None) -> str:
     return f"run `truing data fetch {task.name} --data-dir {folder}`, or " if task.name in SETS else ""
 
 
 def _hashes(task: Task, folder: Path) -> dict[str, str]:
-    return {os.path.relpath(path, folder): digest_file(path) for path in task.files(folder)}
+    elsewhere = {} if task.content is None else task.content()
+    return {**elsewhere, **{os.path.relpath(path, folder): digest_file(path) for path in task.files(folder)}}
 
 
 def _revision(task: Task, folder: Path) -> str:

@@ -94,7 +94,7 @@ def _local(context: Context, adapter: Path | None) -> tuple[Measured, Callable[[
 
     system, _, close = open_local(context, adapter)
     kept = Stored(system, system, system.identity, context.ledger.store)
-    subject = Subject(context.model.name, kept, system, system.misfit, kept)
+    subject = Subject(context.model.name, kept, system, system.misfit, kept, system.start)
     template = digest(system.chat.tokenizer.chat_template)
     return Measured(subject, system.chat.render, template, ("torch", "transformers"), list(context.notices())), close
 
@@ -163,6 +163,10 @@ def check_deployed(context: Context, tasks: Sequence[Task], folders: Mapping[str
     """Raise `InputError` where a deployed model cannot be asked (its key or library is missing), and naming the tasks
     that compare log-probabilities of given texts, which it does not give. Reads the sets, and asks nobody."""
     name = context.remote.name
+    if harness := [task.name for task in tasks if task.content is not None]:
+        raise InputError(
+            f"{', '.join(harness)}: tasks of lm-evaluation-harness are asked of local models, and {name} is none"
+        )
     first = {task.name: next(iter(task.read(folders[task.name]).rows), None) for task in tasks}
     scoring = [task.name for task in tasks if first[task.name] and _compares(task.asks(first[task.name]))]
     if scoring:
