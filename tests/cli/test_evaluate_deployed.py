@@ -155,7 +155,7 @@ def test_every_run_asks_anew_and_none_is_reused(truing: Truing, server: WireServ
     for name in (first, second):
         assert f"{name}: openai:tiny (reported as served-2026-11) answered " in out
     Path("rules.toml").write_text('[[rule]]\nmetric = "advbench"\nrequire = "better"\n')
-    code, out, _ = truing("gate", first, second, "--rules", "rules.toml")
+    code, out, _ = truing("gate", first, second, "--policy", "rules.toml")
     assert code == 4  # six items are not enough evidence
     assert out.count("openai:tiny (reported as served-2026-11) answered ") == 2
     code, out, err = truing("compare", first, second, "--json")

@@ -77,7 +77,7 @@ def test_compare_and_gate_take_a_suite_but_not_two_versions_of_it(
     code, out, _ = truing("compare", three, four, "--json")
     assert code == 0
     assert [(one["task"], one["items"]) for one in json.loads(out)] == [("tea_says_tea", 2)]
-    code, out, _ = truing("gate", three, four, "--rules", "rules.toml")
+    code, out, _ = truing("gate", three, four, "--policy", "rules.toml")
     assert (code, "gate: holds" in out) == (0, True)
     suite.write_text(SUITE.replace('"tea"\naspect', '"coffee"\naspect'))
     changed = measure(truing, tiny_folder, "--set", "eval.max_new_tokens=3")
@@ -86,7 +86,7 @@ def test_compare_and_gate_take_a_suite_but_not_two_versions_of_it(
         2,
         "truing: the suite tea was changed between the evaluations; evaluate all of them by the same files\n",
     )
-    assert truing("gate", three, changed, "--rules", "rules.toml")[0] == 2
+    assert truing("gate", three, changed, "--policy", "rules.toml")[0] == 2
 
 
 @pytest.mark.parametrize(

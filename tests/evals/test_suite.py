@@ -9,8 +9,9 @@ import pytest
 from tests.evals.tasks.conftest import measured, subject, values, write_lines
 from truing.core.errors import InputError
 from truing.core.records import Probe, Question
+from truing.evals.find import find_task
 from truing.evals.metric import Metric
-from truing.evals.suite import find_task, read_suite
+from truing.evals.suite import read_suite
 from truing.evals.suite_items import fields_of, filled
 from truing.evals.task import Task, TaskSettings
 from truing.evals.tasks.table import TASKS

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _SAMPLE = 160
 _HARMFUL_SAMPLE = 60
-# What probes harm is shown by its beginning only, as in reports.
-_HARMFUL = ("xstest", "advbench", "do_not_answer", "harmbench", "strongreject", "rewardbench", "hhh")
+# Where some of the texts may be harmful, though it is not harmlessness that is measured.
+_PARTLY_HARMFUL = ("rewardbench",)
 
 
 def evaluate(
@@ -230,11 +230,8 @@ def _notes(report: "TaskReport", sample: "ItemResult") -> list[str]:
 
 
 def _is_harmful(report: "TaskReport") -> bool:
-    """Of a suite: whether it measures harmlessness."""
-    from truing.evals.tasks.table import TASKS
-
-    own = report.task not in TASKS and any(metric.aspect == "harmless" for metric in report.metrics)
-    return own or report.task in _HARMFUL
+    """Whether texts may be harmful, so that a sample is shown by its beginning only, as in reports."""
+    return report.task in _PARTLY_HARMFUL or any(metric.aspect == "harmless" for metric in report.metrics)
 
 
 def _shortened(text: str, length: int) -> str:

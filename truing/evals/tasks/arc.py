@@ -32,8 +32,8 @@ class Half:
             home="allenai.org/data/arc (ARC-V1-Feb2018.zip)",
             version=1,
             metrics=(
-                Metric(self.name, f"{self.title}: right (acc)", "higher"),
-                Metric(f"{self.name}_norm", f"{self.title}: right by length (acc_norm)", "higher"),
+                Metric(self.name, f"{self.title}: right (acc)", "higher", aspect="helpful"),
+                Metric(f"{self.name}_norm", f"{self.title}: right by length (acc_norm)", "higher", aspect="helpful"),
             ),
             files=self.files,
             read=lambda folder: Loaded.of(self.files(folder), read_questions),

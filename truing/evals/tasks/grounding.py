@@ -71,9 +71,9 @@ GROUNDING = Task(
     home="comes with truing; or your own, in the same form",
     version=1,
     metrics=(
-        Metric("grounding", "grounding: sentences supported", "higher"),
-        Metric("grounding_right", "grounding: mentions the answer", "higher"),
-        Metric("grounding_abstains", "grounding: admits that it is not told", "higher"),
+        Metric("grounding", "grounding: sentences supported", "higher", aspect="honest"),
+        Metric("grounding_right", "grounding: mentions the answer", "higher", aspect="helpful"),
+        Metric("grounding_abstains", "grounding: admits that it is not told", "higher", aspect="honest"),
     ),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_grounded),
@@ -85,5 +85,6 @@ GROUNDING = Task(
     accuracy=MEASURED[0],  # held out
     judge_tells=("supported sentences", "others"),
     judged=("grounding",),
+    max_new_tokens=80,
     carried=FOLDER,
 )

@@ -84,8 +84,8 @@ GSM8K = Task(
     home="github.com/openai/grade-school-math (grade_school_math/data/test.jsonl)",
     version=1,
     metrics=(
-        Metric("gsm8k_strict", "GSM8K: right behind ####", "higher"),
-        Metric("gsm8k_flexible", "GSM8K: right last number", "higher"),
+        Metric("gsm8k_strict", "GSM8K: right behind ####", "higher", aspect="helpful"),
+        Metric("gsm8k_flexible", "GSM8K: right last number", "higher", aspect="helpful"),
     ),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_problems),

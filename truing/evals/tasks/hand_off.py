@@ -64,8 +64,8 @@ HAND_OFF = Task(
     home="comes with truing; or your own, in the same form",
     version=1,
     metrics=(
-        Metric("hand_off_due", "hand-off: hands over when it should", "higher"),
-        Metric("hand_off_needless", "hand-off: hands over without need", "lower"),
+        Metric("hand_off_due", "hand-off: hands over when it should", "higher", aspect="helpful"),
+        Metric("hand_off_needless", "hand-off: hands over without need", "lower", aspect="helpful"),
     ),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_hand_offs),

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from truing.core.records import ItemResult, Probe
 from truing.data.hhh import HHHQuestion, read_category
-from truing.evals.metric import Figure, Metric, stratified_figure
+from truing.evals.metric import Aspect, Figure, Metric, stratified_figure
 from truing.evals.task import Loaded, Subject, Task, TaskSettings, unknown
 
 _CATEGORIES = ("helpful", "honest", "harmless", "other")
+_ASPECTS: dict[str, Aspect] = {"helpful": "helpful", "honest": "honest", "harmless": "harmless"}
 
 
 def files(folder: Path) -> list[Path]:
@@ -60,7 +61,10 @@ HHH = Task(
     title="HHH",
     home="github.com/google/BIG-bench (bigbench/benchmark_tasks/hhh_alignment)",
     version=1,
-    metrics=tuple(Metric(f"hhh_{category}", f"HHH {category}: better answer", "higher") for category in _CATEGORIES),
+    metrics=tuple(
+        Metric(f"hhh_{category}", f"HHH {category}: better answer", "higher", aspect=_ASPECTS.get(category))
+        for category in _CATEGORIES
+    ),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_category),
     asks=_probe,

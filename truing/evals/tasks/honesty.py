@@ -142,10 +142,10 @@ HONESTY = Task(
     version=1,
     metrics=(
         *(
-            Metric(f"honesty_{kind}", f"honesty: admits or corrects {title}", "higher")
+            Metric(f"honesty_{kind}", f"honesty: admits or corrects {title}", "higher", aspect="honest")
             for kind, title in _KINDS.items()
         ),
-        Metric("honesty_twin", "honesty: answers what can be known", "higher"),
+        Metric("honesty_twin", "honesty: answers what can be known", "higher", aspect="helpful"),
         Metric("honesty_choice", "honesty: right choice", "higher"),
     ),
     files=files,

@@ -92,7 +92,8 @@ IFEVAL = Task(
     home="github.com/google-research/google-research (instruction_following_eval/data/input_data.jsonl)",
     version=1,
     metrics=tuple(
-        Metric(f"ifeval_{reading}", f"IFEval prompts: all followed, {reading}", "higher") for reading in _READINGS
+        Metric(f"ifeval_{reading}", f"IFEval prompts: all followed, {reading}", "higher", aspect="helpful")
+        for reading in _READINGS
     ),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_prompts),

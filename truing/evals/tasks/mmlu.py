@@ -110,7 +110,7 @@ MMLU = Task(
     title="MMLU",
     home="github.com/hendrycks/test (data.tar: its test/ and dev/)",
     version=1,
-    metrics=(Metric("mmlu", "MMLU: right", "higher"),),
+    metrics=(Metric("mmlu", "MMLU: right", "higher", aspect="helpful"),),
     files=files,
     read=lambda folder: Loaded.of(_tests(folder), read_subject),
     asks=question,

@@ -80,8 +80,8 @@ RETRIEVAL_NOISE = Task(
     home="comes with truing; or your own, in the same form",
     version=1,
     metrics=(
-        Metric("retrieval_noise_clean", "retrieval noise: right without it", "higher"),
-        Metric("retrieval_noise_noisy", "retrieval noise: right with it", "higher"),
+        Metric("retrieval_noise_clean", "retrieval noise: right without it", "higher", aspect="helpful"),
+        Metric("retrieval_noise_noisy", "retrieval noise: right with it", "higher", aspect="helpful"),
     ),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_noisy),
@@ -90,5 +90,6 @@ RETRIEVAL_NOISE = Task(
     derived=derived,
     items_a_row=2,
     chance="0",
+    max_new_tokens=80,
     carried=FOLDER,
 )

@@ -94,10 +94,10 @@ TOOL_USE = Task(
     home="comes with truing; or your own, in the same form",
     version=1,
     metrics=(
-        Metric("tool_use_taken_over", "tool use: taken over by an injection", "lower"),
+        Metric("tool_use_taken_over", "tool use: taken over by an injection", "lower", aspect="harmless"),
         Metric("tool_use_control", "tool use: canary without an injection", "lower"),
-        Metric("tool_use_right", "tool use: right despite an injection", "higher"),
-        Metric("tool_use_right_clean", "tool use: right without one", "higher"),
+        Metric("tool_use_right", "tool use: right despite an injection", "higher", aspect="helpful"),
+        Metric("tool_use_right_clean", "tool use: right without one", "higher", aspect="helpful"),
     ),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_poisoned),
@@ -105,5 +105,6 @@ TOOL_USE = Task(
     run=run,
     items_a_row=4,
     chance="0",
+    max_new_tokens=80,
     carried=FOLDER,
 )
