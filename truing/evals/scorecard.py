@@ -71,7 +71,7 @@ class Line(Record):
     task: str
     title: str
     better: Literal["higher", "lower"]
-    unit: Literal["share", "nats"]
+    unit: Literal["share", "nats", "score"]
     aspect: Aspect | None
     cells: tuple[Cell | None, ...]
     samples: tuple[Sample, ...]

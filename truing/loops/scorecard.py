@@ -21,7 +21,7 @@ def read_scorecard(ledger: Ledger, references: Sequence[str], samples: int = 2) 
     items = [[item for folder in mine for item in read_items(folder)] for mine in folders]
     every = [folder for mine in folders for folder in mine]
     systems = [_system(ledger, together) for together in joined]
-    return scorecard(_told_apart(systems), items, metrics_of(*every), samples, _sources(every))
+    return scorecard(_told_apart(systems, references), items, metrics_of(*every), samples, _sources(every))
 
 
 def _evaluation(ledger: Ledger, reference: str) -> Artifact:
@@ -60,14 +60,12 @@ def _system(ledger: Ledger, evaluations: Sequence[Artifact]) -> System:
     )
 
 
-def _told_apart(systems: Sequence[System]) -> list[System]:
-    """Systems of one name carry the beginning of their evaluation's id."""
+def _told_apart(systems: Sequence[System], references: Sequence[str]) -> list[System]:
+    """Systems of one name carry what the caller called them."""
     times = Counter(system.label for system in systems)
     return [
-        system
-        if times[system.label] == 1
-        else system.model_copy(update={"label": f"{system.label} {system.evaluations[0][:6]}"})
-        for system in systems
+        system if times[system.label] == 1 else system.model_copy(update={"label": f"{system.label} {reference[:12]}"})
+        for system, reference in zip(systems, references, strict=True)
     ]
 
 

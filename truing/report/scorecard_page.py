@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from truing.evals.compare import Verdict
+from truing.evals.metric import Aspect
+from truing.evals.moved import shorten
 from truing.evals.scorecard import ASPECTS, Line, SampleAnswer, Scorecard, Source
-from truing.report.page import shorten
 
 _CUT, _RISKY_CUT, _PROMPT_CUT = 220, 90, 300
 _ASKS = {
@@ -18,7 +20,7 @@ _ASKS = {
     "honest": "Does it say what is true, and admit what it cannot know?",
     None: "What speaks of none of the three.",
 }
-_VERDICTS = ("better", "no worse", "not enough evidence", "worse")
+_VERDICTS: tuple[Verdict, ...] = ("better", "no worse", "not enough evidence", "worse")
 
 
 def render(card: Scorecard) -> str:
@@ -63,7 +65,7 @@ def rightness(source: Source) -> str:
     return f"finds {value(accuracy.sensitivity)}, and takes {value(wrong)} of others for one ({accuracy.data})"
 
 
-def _counts(card: Scorecard) -> list[tuple[str, list[tuple[str, list[tuple[str, int]]]]]]:
+def _counts(card: Scorecard) -> list[tuple[Aspect, list[tuple[str, list[tuple[Verdict, int]]]]]]:
     """Of each heading, for each system but the first, how often each verdict stands there."""
     found = []
     for aspect in ASPECTS:
@@ -72,7 +74,7 @@ def _counts(card: Scorecard) -> list[tuple[str, list[tuple[str, list[tuple[str, 
             cells = [line.cells[place] for line in card.about(aspect)]
             times = Counter(cell.difference.verdict for cell in cells if cell is not None and cell.difference)
             systems.append((system.label, [(verdict, times[verdict]) for verdict in _VERDICTS if times[verdict]]))
-        found.append((str(aspect), systems))
+        found.append((aspect, systems))
     return found
 
 
