@@ -116,7 +116,6 @@ def test_every_report_is_written_and_a_models_words_are_only_words(
     page = (tmp_path / "gate.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;" in page
-    assert "http" not in page.replace("http://www.w3.org", "").replace("https://example.org", "")
 
 
 def test_a_task_of_ones_own_needs_a_direction_and_is_named_where_it_has_none(
@@ -144,9 +143,9 @@ def workflow() -> dict[Any, Any]:
     return loaded
 
 
-def run_steps(folder: Path, settings: Mapping[str, str]) -> tuple[dict[str, int], str]:
+def run_steps(folder: Path, settings: Mapping[str, str], left_out: str = "") -> tuple[dict[str, int], str]:
     """The `run:` steps as GitHub runs them: a shell each, all that follow a failed one left out but those that always
-    run. Installing is left out: truing is there."""
+    run. Nothing is installed: truing is there. The step `left_out` is not run."""
     programs = folder / "programs"
     programs.mkdir(exist_ok=True)
     main = "import sys; from truing.cli.app import main; sys.exit(main())"
@@ -164,7 +163,8 @@ def run_steps(folder: Path, settings: Mapping[str, str]) -> tuple[dict[str, int]
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     codes: dict[str, int] = {}
     for step in found["jobs"]["gate"]["steps"]:
-        if "run" in step and (not any(codes.values()) or step.get("if") == "always()"):
+        wanted = "run" in step and step["name"] != left_out
+        if wanted and (not any(codes.values()) or step.get("if") == "always()"):
             done = subprocess.run(
                 ["bash", "-e", "-c", step["run"]],
                 cwd=folder,
@@ -208,12 +208,10 @@ def test_the_pages_workflow_passes_what_did_not_change_and_fails_a_regression(
     assert "**Gate: holds**" in summary
     # As if the model had been right before: the same candidate is now a regression.
     stored = read_baseline(tmp_path / "baseline.jsonl")
+    assert {item.value for item in stored.items} == {0.0}
     was_right = [item.model_copy(update={"value": 1.0}) for item in stored.items]
-    changed = [item.value for item in stored.items] != [1.0] * 60
-    if not changed:  # the tiny model happens to be right: then it was better than its baseline
-        was_right = [item.model_copy(update={"value": 0.0}) for item in stored.items]
     write_baseline(tmp_path / "baseline.jsonl", Ledger.open(tmp_path / ".truing").get("eval"), was_right)
-    codes, summary = run_steps(tmp_path, settings)
-    assert codes == {"Install": 0, "Measure the candidate": 0, "Decide": 1 if changed else 0, "Show the verdict": 0}
-    assert (f"**Gate: {'broken' if changed else 'holds'}**" in summary) == True  # noqa: E712
+    codes, summary = run_steps(tmp_path, settings, left_out="Measure the candidate")
+    assert codes == {"Install": 0, "Decide": 1, "Show the verdict": 0}
+    assert "**Gate: broken**" in summary
     assert (tmp_path / "gate.html").is_file()

@@ -77,14 +77,15 @@ def test_the_true_mean_leaves_the_sequence_seldom_at_any_time_and_repeated_t_tes
 
 
 def test_units_of_many_items_are_tested_by_the_ratio_of_sums() -> None:
-    """Clusters whose gain depends on their size: the mean over items is 0, that of the clusters' means is not."""
+    """Clusters whose gain depends on their size: the mean over items is 0.2, that of the clusters' means 0.05, and that
+    of their sums 0.125."""
     random = np.random.default_rng(1)
     large = random.random(1500) < 0.5
     sizes = np.where(large, 1.0, 0.25)
-    sums = np.where(large, 0.1, -0.1) + random.uniform(-0.1, 0.1, 1500)  # sums cancel; means are 0.1 and −0.4
+    sums = 0.2 * sizes + np.where(large, 0.1, -0.1) + random.uniform(-0.1, 0.1, 1500)
     low, high = confidence_sequence(Units(sums, sizes, 4.0))
-    assert low < 0 < high
-    assert confidence_sequence(single(sums / sizes)).high < 0
+    assert 0.15 < low < 0.2 < high < 0.25
+    assert confidence_sequence(single(sums / sizes)).high < 0.15
 
 
 def test_the_first_time_a_path_reaches_a_bar() -> None:

@@ -222,11 +222,11 @@ def test_an_answer_to_a_harmful_request_is_cut_short_unless_it_refuses() -> None
         found = item("refusal", 1, value, answer=long)
         (harmful,) = pick_examples([found], [found], ("refusal",), 1)
         (honest,) = pick_examples(*[[item("honesty", 1, value, answer=long)]] * 2, ("honesty",), 1)
-        assert len(harmful.before) <= 90
-        assert len(harmful.after) <= (220 if value == 1.0 else 90)
+        limit = 220 if value == 1.0 else 90
+        assert max(len(harmful.before), len(harmful.after)) <= limit
         assert 90 < len(honest.after) <= 220
         shown = Page(render(contents(examples=[harmful]))).words
-        assert shown.count("word") <= (220 + 90 if value == 1.0 else 90 + 90) // len("word ")
+        assert shown.count("word") <= 2 * limit // len("word ")
 
 
 def test_examples_are_the_first_items_that_both_sides_have_and_not_the_best() -> None:

@@ -101,7 +101,7 @@ def print_gate(report: "GateReport", console: Console, every: bool = False) -> N
     console.print(f"gate: [{colour} bold]{report.status}[/]{passed}", highlight=False)
     for result in report.results:
         if every or result.status != "holds":
-            status = f"{result.status}: " if every else ""
+            status = f"{result.status}: " if every and not result.sentence.startswith(result.status) else ""
             console.print(
                 f"  {result.metric}: {status}{result.sentence}", highlight=False, markup=False, soft_wrap=True
             )

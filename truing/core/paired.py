@@ -117,8 +117,12 @@ def detectable_at_once(
     count = len(set(clusters))
     if count == len(gains) or count < 2:
         return found if count > 1 else math.inf
-    wider = detectable_errors(count - 1, alpha) / (_z(1 - alpha / 2) + _z(0.8))  # few clusters, an uncertain spread
-    return margin + (found - margin) * wider
+    return margin + (found - margin) * _for_few(count, alpha)
+
+
+def _for_few(units: int, alpha: float) -> float:
+    """By how much a detectable effect is larger because the spread of so few units is itself uncertain."""
+    return detectable_errors(units - 1, alpha) / (_z(1 - alpha / 2) + _z(0.8))
 
 
 @lru_cache(maxsize=4096)
@@ -226,4 +230,8 @@ def one_by_one(
 
 def detectable_one_by_one(units: Units, margin: float = 0.0, tests: int = 1) -> float:
     """The smallest worsening that `one_by_one` would call worse with 80% power, of all these units."""
-    return sequential.detectable_worsening(units, math.log(2 * tests / ALPHA), margin)
+    count = len(units.sums)
+    if count < 2:
+        return math.inf
+    found = sequential.detectable_worsening(units, math.log(2 * tests / ALPHA), margin)
+    return margin + (found - margin) * _for_few(count, ALPHA / tests)

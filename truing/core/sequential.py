@@ -77,8 +77,9 @@ def detectable_worsening(units: Units, bar: float, margin: float = 0.0) -> float
     """The smallest worsening, a mean over items, whose log-capital against `margin` reaches `bar` by the last unit in
     80% of samples; rather too large, since it may have been there before. ∞ where no worsening of all units would do.
 
-    Samples are drawn from the units given, each with either sign, so that without a worsening there is no difference,
-    and from units that go wrong as those that moved did. One that moved is added, in case that none did.
+    Samples are drawn from the units given, each with either sign, so that without a worsening there is no difference;
+    further units, at first those that had not moved, go wrong as those that moved did. One that moved is added, in case
+    that none did.
     """
     sums, sizes = units.sums, units.sizes
     moved = np.abs(sums) > 0
@@ -92,9 +93,14 @@ def detectable_worsening(units: Units, bar: float, margin: float = 0.0) -> float
     growth = np.log1p(_STAKES[:, None] / (1 + margin) * (kinds[0] - margin * kinds[1]))
     mean_size, mean_loss = float(sizes.mean()), float(lost.mean())
 
+    still = kinds[0] == 0
+    calm = float(others[still].sum())
+
     def power_of(extra: float) -> float:
         share = min(1.0, (margin + extra) * mean_size / mean_loss)
-        drawn = np.random.default_rng(0).multinomial(len(sums), share * losses + (1 - share) * others, size=_SAMPLES)
+        taken = min(share, calm)
+        rest = np.where(still, others * (calm - taken) / (calm or 1.0), others) * ((1 - share) / ((1 - taken) or 1.0))
+        drawn = np.random.default_rng(0).multinomial(len(sums), share * losses + rest, size=_SAMPLES)
         capital = np.logaddexp.reduce(drawn @ growth.T, axis=1) - math.log(len(_STAKES))
         return float((capital >= bar).mean())
 
