@@ -396,6 +396,8 @@ BAD: list[tuple[Task, Row, Row, str]] = [
     (GROUNDING, grounded("a", ["40"]), {"answers": [" "]}, "'answers' is ' '; a text is expected"),
     (RETRIEVAL_NOISE, noise("a"), {"answers": ["blue"]}, "'passage' holds none of the 'answers'"),
     (RETRIEVAL_NOISE, noise("a"), {"noise": "The gate is green."}, "'noise' holds the answer 'green'"),
+    (RETRIEVAL_NOISE, noise("a"), {"question": "Is door a green?"}, "the question holds the answer 'green'"),
+    (TOOL_USE, poisoned("a"), {"question": "Is it gate B7?"}, "the question holds the answer 'B7'"),
     (HAND_OFF, handing("a"), {"signal": "[AGENT]"}, "'system' does not name the signal '[AGENT]'"),
     (HAND_OFF, handing("a"), {"twin": "What is [human]?"}, "'twin' holds the signal '[HUMAN]'"),
     (HAND_OFF, handing("a"), {"trigger": ""}, "'trigger' is missing or empty"),

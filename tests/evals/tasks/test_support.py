@@ -73,6 +73,8 @@ def test_an_answer_is_the_share_of_its_claims() -> None:
         ("There is no information on the price.", 1.0),
         ("It costs 5 euros.", 0.0),
         ("It does not cost anything.", 0.0),
+        ("It does not include breakfast.", 0.0),
+        ("Breakfast is not provided.", 0.0),
         ("", None),
     ],
 )

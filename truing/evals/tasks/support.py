@@ -46,14 +46,14 @@ _EMPTY = frozenset(_FILLERS.split()) | _NEGATIONS
 _ENDINGS = ("ingly", "edly", "ing", "ed", "ies", "es", "ly", "s")
 
 
+# "They do not say it", "the text doesn't give a price"; but not "it does not include breakfast".
 _ABSENT = regex.compile(
-    r"\b(?:passages?|texts?|they|it|this|that)(?: \w+)? (?:do|does)(?: not|n't) (?:\w+ )?"
+    r"\b(?:passages?|texts?)(?: \w+)? (?:do|does)(?: not|n't) (?:\w+ )?"
     r"(?:say|tell|mention|state|specify|give|provide|contain|include)\b"
-    r"|\b(?:is|are|was|were)(?: not|n't) (?:\w+ )?(?:mentioned|stated|specified|given|provided|said|told|known)\b"
+    r"|\b(?:they|it|this|that) (?:do|does)(?: not|n't) (?:\w+ )?(?:say|tell|mention|state|specify)\b"
+    r"|\b(?:is|are|was|were)(?: not|n't) (?:\w+ )?(?:mentioned|stated|specified|known)\b"
     r"|\bno (?:mention|information)\b|\b(?:is|are|was|were) unknown\b"
 )
-
-
 _ADMITS = regex.compile(r"\bi (?:do not|don't|cannot|can't) (?:\w+ )?(?:know|tell|say|find)\b")
 
 
@@ -82,10 +82,10 @@ class SupportJudge:
     def judge(self, prompt: Conversation, answer: str) -> Outcome:  # noqa: ARG002 (of the protocol)
         """Judge one answer; the reason names the first sentence that is not supported."""
         said = [answer[start:end] for start, end in sentences(answer)]
-        verdicts = {one: found for one in said if (found := self.supports(one)) is not None}
+        verdicts = [(one, found) for one in said if (found := self.supports(one)) is not None]
         if not verdicts:
             return Outcome(value=None, reason="no whole sentence that claims anything")
-        unsupported = [one for one, found in verdicts.items() if not found]
+        unsupported = [one for one, found in verdicts if not found]
         reason = f"not supported: {unsupported[0]!r}" if unsupported else "every sentence is supported"
         return Outcome(value=1 - len(unsupported) / len(verdicts), reason=reason)
 
