@@ -227,4 +227,14 @@ SETS: dict[str, PublicSet] = {
             ),
         ),
     ),
+    "gsm8k": PublicSet(
+        "openai/grade-school-math",
+        "3101c7d5072418e28b9008a6636bde82a006892c",
+        "MIT",
+        _files(
+            "gsm8k",
+            "grade_school_math/data",
+            {"test.jsonl": "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14"},
+        ),
+    ),
 }

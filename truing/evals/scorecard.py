@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from truing.core.records import ItemResult, Record
 from truing.core.statistics import Interval, holm
 from truing.evals.compare import MetricComparison, Side, Verdict, by_task, compare, side, verdict_of
-from truing.evals.metric import Aspect, Metric
+from truing.evals.metric import Aspect, Metric, Unit
 from truing.judges.validate import JudgeAccuracy
 
 ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
@@ -71,7 +71,7 @@ class Line(Record):
     task: str
     title: str
     better: Literal["higher", "lower"]
-    unit: Literal["share", "nats", "score"]
+    unit: Unit
     aspect: Aspect | None
     cells: tuple[Cell | None, ...]
     samples: tuple[Sample, ...]

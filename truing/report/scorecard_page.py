@@ -44,9 +44,9 @@ def value(of: float | None, unit: str = "share", signed: bool = False) -> str:
     """A mean, or, signed, a difference of means: shares in per cent, differences of them in percentage points."""
     if of is None or not math.isfinite(of):
         return "unknown"
-    if unit == "nats":
-        return f"{of:+.3f}" if signed else f"{of:.3f}"
-    return f"{100 * of:+.1f}" if signed else f"{100 * of:.1f}%"
+    if unit == "share":
+        return f"{100 * of:+.1f}" if signed else f"{100 * of:.1f}%"
+    return f"{of:+.3f}" if signed else f"{of:.3f}"
 
 
 def answer(one: SampleAnswer) -> str:
