@@ -71,7 +71,7 @@ class Requests:
         return self._scored(requests, {"": [(place, request.args[0]) for place, request in enumerate(requests)]})
 
     def _scored(self, requests: Sequence[Any], places: Mapping[str, list[tuple[int, str]]]) -> list[float]:
-        found = [float("-inf")] * len(requests)
+        found = [0.0] * len(requests)  # the harness needs a number; of an unknown document nobody reads it
         asked: list[list[tuple[int, str]]] = []
         questions = []
         for text, some in places.items():
@@ -185,6 +185,7 @@ def _behind(pipe: str) -> str:
     return "" if pipe == "none" else f"_{pipe}"
 
 
+@functools.cache  # finding its tasks takes seconds
 def _harness(folder: Path | None) -> tuple[Any, Any]:
     """The library, and what finds its tasks: its own, and those of lm_eval/ in the data folder."""
     try:
