@@ -18,6 +18,7 @@ from truing.cli.demo import demo
 from truing.cli.diff import diff
 from truing.cli.evaluate import evaluate
 from truing.cli.gc import gc
+from truing.cli.judge import judge
 from truing.cli.ls import ls
 from truing.cli.reward import reward
 from truing.cli.run import run
@@ -71,6 +72,7 @@ app.add_typer(reward)
 app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(gate)
+app.add_typer(judge)
 app.command()(chat)
 app.command()(sample)
 app.command()(ls)

@@ -18,6 +18,7 @@ from truing.engine.settings import ModelConfig
 if TYPE_CHECKING:
     from truing.core.records import ItemResult
     from truing.evals.metric import Figure
+    from truing.ledger.ledger import Artifact, Ledger
     from truing.loops.verbs.benchmark import TaskReport
 
 _SAMPLE = 160
@@ -76,7 +77,7 @@ def evaluate(
     elif task is None:
         _print(folder)
     else:
-        _print_tasks(folder)
+        _print_tasks(folder, prepared.ledger, finished["eval"].artifact)
 
 
 def _system(system: str | None, model: str | None) -> tuple[str, str | None]:
@@ -137,20 +138,27 @@ def _print(folder: Path) -> None:
     Console().print(table)
 
 
-def _print_tasks(folder: Path) -> None:
+def _print_tasks(folder: Path, ledger: "Ledger", artifact: "Artifact") -> None:
     """Every figure, what is to be known beside it, and one sample of each task."""
     from truing.evals.tasks.table import TASKS
+    from truing.loops.labels import labels_of, own_figures
     from truing.loops.verbs.benchmark import read_reports
     from truing.loops.verbs.evaluation import read_items
 
     console = Console()
     items = read_items(folder)
     reports = read_reports(folder)
+    labels = list(labels_of(ledger, artifact))
+    metrics = [metric for report in reports for metric in TASKS[report.task].metrics]
+    own = {figure.name: figure for metric in metrics for figure in own_figures(items, labels, metric)}
     table = Table("figure", "value", "95% interval", "n", "unknown", "cut", box=SIMPLE_HEAD, pad_edge=False)
     for report in reports:
-        for figure in report.figures:
+        for transferred in report.figures:
+            figure = own.get(transferred.name, transferred)  # labels of these very answers are the better ones
             counts = (str(figure.n), str(figure.unknown), str(figure.cut))
             table.add_row(figure.title, *_shown(figure), *counts)
+            if figure.note:
+                table.add_row(f"  {figure.note}")
     console.print(table)
     for report in reports:
         metrics = [metric.task for metric in TASKS[report.task].metrics]
