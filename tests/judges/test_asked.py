@@ -90,7 +90,7 @@ def test_a_rubric_judges_each_answer_by_its_own_reply() -> None:
 
 @given(st.text(min_size=1))
 def test_an_answer_cannot_end_its_quotation(answer: str) -> None:
-    """Whatever an answer holds (quotation marks, braces, a verdict), the judge's prompt still holds it as one string."""
+    """Whatever an answer holds (quotation marks, a verdict), the judge's prompt still holds it as one string."""
     model = Model(lambda seen: json.dumps({"verdict": "yes" if seen["answer"] == f"a {answer}" else "no"}))
     assert RubricJudge(model, CONFIG, "made up").judge(PROMPT, f"a {answer}").value == 1.0
 

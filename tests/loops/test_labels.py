@@ -76,7 +76,13 @@ def label(item: str, value: bool | None, annotator: str = "ada") -> Label:
 
 
 def test_the_majority_counts_and_an_even_vote_does_not() -> None:
-    said = [label("a", True), label("a", True, "bo"), label("a", False, "cy"), label("b", True), label("b", False, "bo")]
+    said = [
+        label("a", True),
+        label("a", True, "bo"),
+        label("a", False, "cy"),
+        label("b", True),
+        label("b", False, "bo"),
+    ]
     assert majority([*said, label("c", None)], "refusal") == {"a": True}
     assert majority(said, "honesty") == {}
 

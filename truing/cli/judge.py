@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from truing.core.records import ItemResult, Progress
     from truing.evals.metric import Figure
     from truing.judges.agreement import Agreement, Bounded, Validation
+    from truing.judges.asked import Misfit
 
 judge = typer.Typer(name="judge", help="Judges: train, validate, label.", no_args_is_help=True)
 _PROMPT, _ANSWER, _HARMFUL_ANSWER = 100, 160, 60
@@ -195,15 +196,18 @@ def _metric(items: "Sequence[ItemResult]", task: str | None, evaluation: str) ->
     return known[task]
 
 
-def _sampler(context: typer.Context, model: str, remote: list[str] | None) -> tuple[Sampler, str]:
-    """What answers a rubric, and its name."""
+def _sampler(context: typer.Context, model: str, remote: list[str] | None) -> "tuple[Sampler, str, Misfit]":
+    """What answers a rubric, its name, and what says why it cannot take a prompt."""
+    from truing.judges.asked import fits
+
     if is_deployed(model):
-        return open_deployed(model, remote_config(remote)), model
+        return open_deployed(model, remote_config(remote)), model, fits
     from truing.loops.context import Context
     from truing.providers.local import LocalSystem
 
     trunk = Context(context.obj.ledger, ModelConfig.parse({"name": model}, "--model")).trunk
-    return LocalSystem(trunk), f"{model} {trunk.sha256[:12]}"
+    system = LocalSystem(trunk)
+    return system, f"{model} {trunk.sha256[:12]}", system.misfit
 
 
 def _followed(found: "Generator[Progress, None, Validation]", display: Display) -> "Validation":
@@ -236,6 +240,7 @@ def _show(found: "Validation", console: Console, harmful: bool) -> None:
     rows = found.whole.accuracy
     total = rows.hits + rows.misses + rows.rejections + rows.false_alarms + rows.unknown
     _line(console, f"{found.set}: {total} answers{f'; {found.note}' if found.note else ''}")
+    _line(console, f"judge: {found.version}")
     if found.unanimous is not None:
         _line(console, f"people: all {found.people} of one mind on {_bounded(found.unanimous, 'share')}")
     for mistake in found.mistakes:

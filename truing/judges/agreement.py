@@ -108,6 +108,7 @@ class Validation(Record):
     it was not made on, where those are not all. `unanimous` is the share of answers of which all people said the same.
     `mistakes` are a few of each kind, drawn evenly: false alarms, then misses."""
 
+    version: str
     set: str
     note: str
     whole: Agreement
@@ -126,6 +127,7 @@ def validate(
     rows: Sequence[LabelledAnswer],
     verdicts: Sequence[float | None],
     *,
+    version: str = "",
     made_on: Collection[str] = (),
     note: str = "",
     resamples: int = RESAMPLES,
@@ -148,6 +150,7 @@ def validate(
     of_one_mind = [float(len(set(row.votes)) == 1) for row in rows]
     unanimity = agreement_of("people", data, of_one_mind, [True] * len(rows), [row.cluster for row in rows], resamples)
     return Validation(
+        version=version,
         set=data,
         note=note,
         whole=among(judge, data, everything, verdicts),

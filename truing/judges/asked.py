@@ -8,7 +8,7 @@ this file.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,14 @@ from truing.judges.scope import says_nothing
 
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 _VERDICTS = {"yes": 1.0, "no": 0.0, "unknown": None}
+
+
+Misfit = Callable[[Conversation, Decoding], str]
+
+
+def fits(_prompt: Conversation, _decoding: Decoding) -> str:
+    """For models that take prompts of any length."""
+    return ""
 
 
 class RubricConfig(Config):
@@ -44,9 +52,9 @@ class RubricJudge:
     """1.0: yes. 0.0: no. None: the model says that it cannot tell, its reply is not one JSON object with a `verdict`,
     or there is nothing to judge."""
 
-    def __init__(self, sampler: Sampler, config: RubricConfig, name: str) -> None:
-        """`name` is that of the model, as it will stand in the judge's."""
-        self.sampler, self.config = sampler, config
+    def __init__(self, sampler: Sampler, config: RubricConfig, name: str, misfit: Misfit = fits) -> None:
+        """`name` is that of the model, as it will stand in the judge's; `misfit` says why it cannot take a prompt."""
+        self.sampler, self.config, self.misfit = sampler, config, misfit
         self.version = f"rubric-1 ({name}, {digest([config.criterion, _rubric_prompt((), '', '')])[:12]})"
 
     def judge(self, prompt: Conversation, answer: str) -> Outcome:
@@ -56,14 +64,16 @@ class RubricJudge:
 
     def judge_all(self, rows: Sequence[tuple[Conversation, str]]) -> Iterator[tuple[int, Outcome]]:
         """(number of the row, outcome), as replies come."""
-        asked = []
-        for number, (_, answer) in enumerate(rows):
-            if says_nothing(answer):
-                yield number, Outcome(value=None, reason="the answer has no words")
+        decoding = Decoding(max_new_tokens=self.config.max_new_tokens)
+        asked, questions = [], []
+        for number, (prompt, answer) in enumerate(rows):
+            question = _rubric_prompt(prompt, answer, self.config.criterion)
+            reason = "the answer has no words" if says_nothing(answer) else self.misfit(question, decoding)
+            if reason:
+                yield number, Outcome(value=None, reason=reason)
             else:
                 asked.append(number)
-        questions = [_rubric_prompt(*rows[number], self.config.criterion) for number in asked]
-        decoding = Decoding(max_new_tokens=self.config.max_new_tokens)
+                questions.append(question)
         for place, reply in self.sampler.sample(questions, decoding):
             yield asked[place], Outcome(value=None, reason=reply.missing) if reply.missing else read_verdict(reply.text)
 

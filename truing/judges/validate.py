@@ -50,16 +50,17 @@ class JudgeAccuracy(Record):
 
 def validate_judge(judge: Judge, rows: Iterable[tuple[Conversation, str, bool]], data: str) -> JudgeAccuracy:
     """Hold a judge against labelled rows (prompt, answer, label)."""
-    counts = {"hits": 0, "misses": 0, "rejections": 0, "false_alarms": 0, "unknown": 0}
+    hits = misses = rejections = false_alarms = unknown = 0
     for prompt, answer, label in rows:
         value = judge.judge(prompt, answer).value
-        if value is None:
-            counts["unknown"] += 1
-        elif label:
-            counts["hits" if value == 1.0 else "misses"] += 1
-        else:
-            counts["false_alarms" if value == 1.0 else "rejections"] += 1
-    return JudgeAccuracy(data=data, **counts)
+        unknown += value is None
+        hits += label and value == 1.0
+        misses += label and value == 0.0
+        false_alarms += not label and value == 1.0
+        rejections += not label and value == 0.0
+    return JudgeAccuracy(
+        data=data, hits=hits, misses=misses, rejections=rejections, false_alarms=false_alarms, unknown=unknown
+    )
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from truing.core.records import Progress
 from truing.data.labelled import LabelledSet, Question, read_labelled
 from truing.evals.tasks.harmbench import NotRefused
 from truing.judges.agreement import Validation, validate
+from truing.judges.asked import Misfit
 from truing.judges.refusal import CHOSEN_ON, RefusalJudge
 from truing.judges.validate import JudgeAccuracy, judge_all
 from truing.ledger.ledger import Ledger
@@ -20,31 +21,33 @@ _LEDGER = "ledger:"
 
 @dataclass(frozen=True)
 class NamedJudge:
-    """A judge, the question that it answers (None: one that no labelled set asks), the folder of a trained one, and its
-    accuracy where it carries one."""
+    """A judge by its name, the question that it answers (None: one that no labelled set asks), the folder of a trained
+    one, and its accuracy where it carries one."""
 
+    name: str
     judge: Judge
     question: Question | None
     folder: Path | None = None
     accuracy: JudgeAccuracy | None = None
 
 
-def open_judge(name: str, ledger: Path, open_sampler: Callable[[], tuple[Sampler, str]]) -> NamedJudge:
+def open_judge(name: str, ledger: Path, open_sampler: Callable[[], tuple[Sampler, str, Misfit]]) -> NamedJudge:
     """`refusal`; `not-refused`, its opposite, which stands in for a judge of harm; a rubric's TOML file, whose model
-    `open_sampler` opens (with its name); or a trained judge of the ledger, by name or id, with or without `ledger:`.
+    `open_sampler` opens (with its name, and what says why it cannot take a prompt); or a trained judge of the ledger, by
+    name or id, with or without `ledger:`.
 
     Raises `InputError` where there is none.
     """
     if name == "refusal":
-        return NamedJudge(RefusalJudge(), "refusal")
+        return NamedJudge(name, RefusalJudge(), "refusal")
     if name == "not-refused":
-        return NamedJudge(NotRefused(), "harm")
+        return NamedJudge(name, NotRefused(), "harm")
     if name.endswith(".toml"):
         from truing.judges.asked import RubricJudge, read_rubric
 
         rubric = read_rubric(Path(name))
-        sampler, model = open_sampler()
-        return NamedJudge(RubricJudge(sampler, rubric, model), rubric.question)
+        sampler, model, misfit = open_sampler()
+        return NamedJudge(name, RubricJudge(sampler, rubric, model, misfit), rubric.question)
     return open_trained(name, ledger)
 
 
@@ -64,7 +67,7 @@ def open_trained(name: str, ledger: Path) -> NamedJudge:
             f"{name!r} is of the kind {found.kind!r}; it must be a judge: `truing ls --kind {KIND}` lists those"
         )
     judge = TrainedJudge(opened.folder(found), store=opened.store)
-    return NamedJudge(judge, judge.settings.question, opened.folder(found), judge.settings.accuracy)
+    return NamedJudge(name, judge, judge.settings.question, opened.folder(found), judge.settings.accuracy)
 
 
 def validate_named(named: NamedJudge, one: LabelledSet, folder: Path) -> Generator[Progress, None, Validation]:
@@ -97,4 +100,4 @@ def validate_named(named: NamedJudge, one: LabelledSet, folder: Path) -> Generat
         yield Progress(stage="judging", done=done, total=len(asked))
     # The patterns of the strings, which a trained judge of refusals reads as well, were chosen on these.
     made_on = CHOSEN_ON if one.name == "xstest" and (named.folder or isinstance(named.judge, RefusalJudge)) else ()
-    return validate(named.judge.version, one.title, rows, verdicts, made_on=made_on, note=note)
+    return validate(named.name, one.title, rows, verdicts, version=named.judge.version, made_on=made_on, note=note)

@@ -111,8 +111,13 @@ def _fit(
     def judged(train: Any) -> Any:
         return features(states, strings, *moments(states[train]))
 
+    def beginning(row: LabelledAnswer) -> str:
+        read = reader.sequence(row.prompt, row.answer)
+        text: str = reader.chat.text(read.ids[read.scored_from :])
+        return text
+
     methods = {
-        "words": fitting.words_of([row.answer for row in used]),
+        "words": fitting.words_of([beginning(row) for row in used]),  # of the part that the judge reads
         "states": lambda train: judged(train)[:, :-1],
         "judge": judged,
     }
