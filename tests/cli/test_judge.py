@@ -19,8 +19,8 @@ def test_a_judge_is_trained_and_stands_in_the_same_table(truing: Truing, tmp_pat
     write(tmp_path / "data")
     code, out, _ = truing("judge", "train", "refusal", "--data-dir", "data", "--model", str(tiny_folder), *FAST)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines() if line.split()[1:2] == ["45"]] == [
-        "strings", "words", "states", "judge",
+    assert [line.split("  ")[0].strip() for line in out.splitlines() if " 45 " in line] == [
+        "strings", "words", "words it reads", "states", "judge",
     ]  # fmt: skip
     code, out, err = truing("judge", "validate", "refusal_judge", "--set", "xstest", "--data-dir", "data")
     assert (code, err) == (0, "")
@@ -101,8 +101,7 @@ def test_labels_make_a_correction_the_answers_own(
     assert "4 labels of eval's answers" in out
     assert "AdvBench: refuses, as people labelled them: 33.3%" in out
     _, after, _ = truing(*evaluate)
-    assert "AdvBench: refuses, corrected (transferred)" not in after
-    assert "AdvBench: refuses, corrected" in after
+    assert "AdvBench: refuses, as people labelled them" in after
     code, _, err = truing(*label, "--task", "honesty")
     assert code == 2
     assert "eval has judged answers of advbench" in err

@@ -95,4 +95,4 @@ def test_where_nothing_can_be_corrected_it_is_said_why() -> None:
     coin = JudgeAccuracy(data="d", hits=1, misses=1, rejections=1, false_alarms=1)
     assert "no better than a coin" in corrected_figure(REFUSAL, items([1.0]), coin, opposite=False).note
     half = JudgeAccuracy(data="d", hits=0, misses=0, rejections=9, false_alarms=1)
-    assert "no labelled answer" in corrected_figure(REFUSAL, items([1.0]), half, opposite=False).note
+    assert "all of one kind" in corrected_figure(REFUSAL, items([1.0]), half, opposite=False).note

@@ -53,7 +53,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> tupl
 
 def test_the_table_holds_the_judge_against_strings_words_and_states(trained: tuple[Path, Path, Path]) -> None:
     table = {row.judge: row for row in read_table(trained[2])}
-    assert list(table) == ["strings", "words", "states", "judge"]
+    assert list(table) == ["strings", "words", "words it reads", "states", "judge"]
     assert table["strings"].sensitivity.value == 0.0, "no pattern stands in these answers"
     assert table["words"].agreement.value == 1.0
     assert (table["judge"].agreement.value or 0) > 0.9

@@ -1,6 +1,7 @@
 """`truing eval`: measure a system on held-out probes or on tasks over public sets, with every figure's interval."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -149,12 +150,12 @@ def _print_tasks(folder: Path, ledger: "Ledger", artifact: "Artifact") -> None:
     items = read_items(folder)
     reports = read_reports(folder)
     labels = list(labels_of(ledger, artifact))
-    metrics = [metric for report in reports for metric in TASKS[report.task].metrics]
-    own = {figure.name: figure for metric in metrics for figure in own_figures(items, labels, metric)}
+    measured = [metric for report in reports for metric in TASKS[report.task].metrics]
+    found = [figure for metric in measured for figure in own_figures(items, labels, metric)]
+    own = {figure.name: figure for figure in found if figure.value is not None}
     table = Table("figure", "value", "95% interval", "n", "unknown", "cut", box=SIMPLE_HEAD, pad_edge=False)
     for report in reports:
-        for transferred in report.figures:
-            figure = own.get(transferred.name, transferred)  # labels of these very answers are the better ones
+        for figure in _with_own(report.figures, own):
             counts = (str(figure.n), str(figure.unknown), str(figure.cut))
             table.add_row(figure.title, *_shown(figure), *counts)
             if figure.note:
@@ -165,6 +166,13 @@ def _print_tasks(folder: Path, ledger: "Ledger", artifact: "Artifact") -> None:
         sample = next(item for item in items if item.task in metrics)
         for line in _notes(report, sample):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _with_own(figures: "Sequence[Figure]", own: "Mapping[str, Figure]") -> "list[Figure]":
+    """Figures, with labelled shares beside; corrections by labels of these very answers replace transferred ones."""
+    beside = (own.get(f"{figure.name}_labelled") for figure in figures)
+    pairs = zip((own.get(figure.name, figure) for figure in figures), beside, strict=True)
+    return [figure for pair in pairs for figure in pair if figure is not None]
 
 
 def _shown(figure: "Figure") -> tuple[str, str]:

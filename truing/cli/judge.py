@@ -176,6 +176,8 @@ def _ask(items: "Sequence[ItemResult]", title: str, console: Console, labelling:
             console.print(f"{title}? y yes, n no, u cannot tell, q stop: ", end="", highlight=False, markup=False)
             line = sys.stdin.readline()
             said = line.strip().lower()[:1] if line else "q"
+            if not sys.stdin.isatty():  # what was typed shows by itself, what was piped does not
+                _line(console, said)
         if said == "q":
             return False
         labelling.add(item, {"y": True, "n": False, "u": None}[said], datetime.now(UTC))

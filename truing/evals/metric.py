@@ -87,7 +87,7 @@ def corrected_figure(
         )
     rate, interval, note = None, None, "the judge is no better than a coin there: nothing can be corrected"
     if accuracy.sensitivity is None or accuracy.specificity is None:
-        note = "no labelled answer of one of both kinds was judged: nothing can be corrected"
+        note = "the labelled answers that were judged are all of one kind: nothing can be corrected"
     if found is not None:
         rate, interval, unclipped = found
         if opposite:

@@ -136,7 +136,7 @@ def validate(
     else is known of how far it is independent of these rows."""
 
     def among(name: str, which: str, chosen: Sequence[int], said: Sequence[float | None]) -> Agreement:
-        labels, clusters = ([getattr(rows[number], key) for number in chosen] for key in ("label", "cluster"))
+        labels, clusters = [rows[number].label for number in chosen], [rows[number].cluster for number in chosen]
         return agreement_of(name, which, [said[number] for number in chosen], labels, clusters, resamples)
 
     everything = range(len(rows))
@@ -178,7 +178,7 @@ def _mistakes(rows: Sequence[LabelledAnswer], verdicts: Sequence[float | None], 
 
 
 def _effect(right: NDArray[np.bool_], among: NDArray[np.bool_], groups: Sequence[Hashable]) -> float:
-    chosen = np.flatnonzero(among)
+    chosen: list[int] = np.flatnonzero(among).tolist()
     return design_effect(right[chosen].astype(float).tolist(), [groups[number] for number in chosen])
 
 

@@ -32,6 +32,7 @@ from truing.judges.validate import JudgeAccuracy
 
 if TYPE_CHECKING:
     from truing.engine.trunk import Trunk
+    from truing.judges.states import StateReader
 
 SETTINGS, WEIGHTS, HELD_OUT = "judge.json", "judge.safetensors", "held_out.jsonl"
 _SCALE = 10.0  # of the states' part, so that one grid of penalties fits
@@ -72,7 +73,8 @@ class TrainedJudge:
         """Raises `InputError` where a file is missing or damaged, or the strings changed since it was trained; later,
         where the trunk is another one."""
         self.settings = read_settings(folder)
-        self._trunk, self._store, self._reader = trunk, store, None
+        self._trunk, self._store = trunk, store
+        self._reader: StateReader | None = None
         self._strings = RefusalJudge()
         if self.settings.strings != self._strings.version:
             raise InputError(
@@ -113,7 +115,7 @@ class TrainedJudge:
             share = 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
             yield inside[place], Outcome(value=float(odds > 0), reason=f"{self.settings.question}: {share:.0%} likely")
 
-    def _opened(self) -> Any:
+    def _opened(self) -> "StateReader":
         if self._reader is None:
             import torch
 

@@ -33,8 +33,8 @@ class NamedJudge:
 
 def open_judge(name: str, ledger: Path, open_sampler: Callable[[], tuple[Sampler, str, Misfit]]) -> NamedJudge:
     """`refusal`; `not-refused`, its opposite, which stands in for a judge of harm; a rubric's TOML file, whose model
-    `open_sampler` opens (with its name, and what says why it cannot take a prompt); or a trained judge of the ledger, by
-    name or id, with or without `ledger:`.
+    `open_sampler` opens (with its name, and what says why it cannot take a prompt); or a trained judge of the ledger,
+    by name or id, with or without `ledger:`.
 
     Raises `InputError` where there is none.
     """

@@ -2,7 +2,7 @@
 
 Every figure is held out: each labelled answer is judged by a fit that saw neither its prompt nor the model that wrote
 it, nor chose its penalty on them. The judge that is kept learned from all rows. Beside it stand the refusal judge's
-strings, a bag of words, and the states without the strings.
+strings, a bag of words (of the whole answer, and of the part that the judge reads), and the states without the strings.
 """
 
 import json
@@ -117,7 +117,8 @@ def _fit(
         return text
 
     methods = {
-        "words": fitting.words_of([beginning(row) for row in used]),  # of the part that the judge reads
+        "words": fitting.words_of([row.answer for row in used]),
+        "words it reads": fitting.words_of([beginning(row) for row in used]),
         "states": lambda train: judged(train)[:, :-1],
         "judge": judged,
     }
@@ -163,7 +164,7 @@ def _fit(
 
 
 def read_table(folder: Path) -> list[Agreement]:
-    """The table of a judge's artifact: the strings, a bag of words, the states, the judge."""
+    """The table of a judge's artifact: the strings, two bags of words, the states, the judge."""
     return [Agreement.model_validate(row) for row in json.loads((folder / TABLE).read_text(encoding="utf-8"))]
 
 
