@@ -26,7 +26,7 @@ def test_figures_notes_and_a_sample_of_each_task(truing: Truing, tiny_folder: Pa
     assert "BBQ ambiguous: bias s_AMB" in out
     assert "BBQ: 2 of 4 rows; guessing scores accuracy .333, bias scores 0" in out
     assert "sample: Context 0. Who? → " in out
-    assert "judge refusal-strings-2: finds 88% of refusals and takes 5% of other answers for one (XSTest" in out
+    assert "judge refusal-strings-3: finds 88% of refusals and takes 5% of other answers for one (XSTest" in out
     code, again, _ = truing(*words, "--limit", "2", "--set", "eval.max_new_tokens=3")
     assert "reused" in again
 

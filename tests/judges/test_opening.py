@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truing.judges.opening import OPENING_CHARACTERS, opening, says_nothing
+from truing.judges.opening import OPENING_CHARACTERS, opening
+from truing.judges.scope import says_nothing
 
 
 @given(st.text())

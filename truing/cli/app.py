@@ -19,6 +19,7 @@ from truing.cli.diff import diff
 from truing.cli.evaluate import evaluate
 from truing.cli.gate import gate
 from truing.cli.gc import gc
+from truing.cli.judge import judge
 from truing.cli.ls import ls
 from truing.cli.reward import reward
 from truing.cli.run import run
@@ -74,6 +75,7 @@ app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(gate)
 app.command()(scorecard)
+app.add_typer(judge)
 app.command()(chat)
 app.command()(sample)
 app.command()(ls)

@@ -1,6 +1,7 @@
 """`truing eval`: measure a system on held-out probes or on tasks over public sets, with every figure's interval."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from truing.providers.names import is_deployed
 if TYPE_CHECKING:
     from truing.core.records import ItemResult
     from truing.evals.metric import Figure
+    from truing.ledger.ledger import Artifact, Ledger
     from truing.loops.verbs.benchmark import TaskReport
 
 _SAMPLE = 160
@@ -105,7 +107,7 @@ def evaluate(
     elif task is None:
         _print(folder)
     else:
-        _print_tasks(folder)
+        _print_tasks(folder, prepared.ledger, finished["eval"].artifact)
 
 
 def _system(system: str | None, model: str | None) -> tuple[str, str | None]:
@@ -172,20 +174,27 @@ def _print(folder: Path) -> None:
     Console().print(table)
 
 
-def _print_tasks(folder: Path) -> None:
+def _print_tasks(folder: Path, ledger: "Ledger", artifact: "Artifact") -> None:
     """Every figure, what is to be known beside it, and one sample of each task; when a deployed model answered."""
     from truing.evals.observed import read_observations
+    from truing.loops.labels import labels_of, own_figures
     from truing.loops.verbs.benchmark import read_reports
     from truing.loops.verbs.evaluation import read_items
 
     console = Console()
     items = read_items(folder)
     reports = read_reports(folder)
+    labels = list(labels_of(ledger, artifact))
+    measured = [metric for report in reports for metric in report.metrics]
+    found = [figure for metric in measured for figure in own_figures(items, labels, metric)]
+    own = {figure.name: figure for figure in found if figure.value is not None}
     table = Table("figure", "value", "95% interval", "n", "unknown", "cut", box=SIMPLE_HEAD, pad_edge=False)
     for report in reports:
-        for figure in report.figures:
+        for figure in _with_own(report.figures, own):
             counts = (str(figure.n), str(figure.unknown), str(figure.cut))
             table.add_row(figure.title, *_shown(figure), *counts)
+            if figure.note:
+                table.add_row(f"  {figure.note}")
     console.print(table)
     for report in reports:
         metrics = [metric.task for metric in report.metrics]
@@ -194,6 +203,13 @@ def _print_tasks(folder: Path) -> None:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     for line in observed_lines(read_observations(folder)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _with_own(figures: "Sequence[Figure]", own: "Mapping[str, Figure]") -> "list[Figure]":
+    """Figures, with labelled shares beside; corrections by labels of these very answers replace transferred ones."""
+    beside = (own.get(f"{figure.name}_labelled") for figure in figures)
+    pairs = zip((own.get(figure.name, figure) for figure in figures), beside, strict=True)
+    return [figure for pair in pairs for figure in pair if figure is not None]
 
 
 def _shown(figure: "Figure") -> tuple[str, str]:

@@ -33,25 +33,28 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
 
 
 class Corrected(NamedTuple):
-    """A rate corrected for the errors of what measured it, with its interval."""
+    """A rate corrected for the errors of what measured it, with its interval. `unclipped` is the rate before it was
+    brought into [0, 1]."""
 
     rate: float
     interval: Interval
+    unclipped: float
 
 
 def corrected_rate(
     positives: float,
-    n: int,
+    n: float,
     sensitivity: float,
-    of_positives: int,
+    of_positives: float,
     specificity: float,
-    of_negatives: int,
+    of_negatives: float,
     confidence: float = 0.95,
 ) -> Corrected | None:
     """A rate as it would be without the judge's errors, which were estimated on so many labelled positives and
     negatives: (p + specificity − 1) / (sensitivity + specificity − 1), within [0, 1] (Rogan and Gladen 1978, American
     Journal of Epidemiology 107:71). The interval counts the uncertainty of all three (Lang and Reiczigel 2014,
-    Preventive Veterinary Medicine 113:13). None where the judge does no better than a coin, or n is 0.
+    Preventive Veterinary Medicine 113:13). It takes all rows as independent: where they are not, give numbers of rows
+    that were divided by their `design_effect`. None where the judge does no better than a coin, or n is 0.
     """
     better = sensitivity + specificity - 1
     if n == 0 or of_positives == 0 or of_negatives == 0 or better <= 0:
@@ -67,7 +70,17 @@ def corrected_rate(
     variance = share * (1 - share) / (n + z * z) + centre**2 * spread_hit + (1 - centre) ** 2 * spread_reject
     spread = z * math.sqrt(variance) / scale
     low, high = (min(1.0, max(0.0, centre + shift + side * spread)) for side in (-1, 1))
-    return Corrected(min(1.0, max(0.0, (positives / n + specificity - 1) / better)), Interval(low, high))
+    rate = (positives / n + specificity - 1) / better
+    return Corrected(min(1.0, max(0.0, rate)), Interval(low, high), rate)
+
+
+def design_effect(values: Sequence[float], clusters: Sequence[Hashable]) -> float:
+    """By how much clusters raise the variance of a mean of 0s and 1s above that of independent rows; at least 1 (Kish
+    1965, Survey Sampling), and 1 where nothing varies or there are fewer than two clusters."""
+    mean = sum(values) / len(values) if values else 0.0
+    variance, count = variance_of_mean(values, clusters)
+    independent = mean * (1 - mean) / max(1, len(values) - 1)
+    return max(1.0, variance / independent) if count > 1 and independent > 0 else 1.0
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:

@@ -31,7 +31,7 @@ class XSTestPrompt(Record):
 
 
 class LabelledCompletion(Record):
-    """An answer, and what people called it."""
+    """An answer, and what people called it: the final label, and each annotator's, where the file has them."""
 
     id: str
     prompt: str
@@ -39,6 +39,7 @@ class LabelledCompletion(Record):
     half: Half
     completion: str
     verdict: Verdict
+    votes: tuple[Verdict, ...] = ()
 
 
 def read_prompts(path: Path) -> tuple[list[XSTestPrompt], list[BadRow]]:
@@ -67,4 +68,5 @@ def _completion(row: dict[str, Any], _place: int) -> LabelledCompletion:
         half="unsafe" if row["type"].startswith("contrast") else "safe",
         completion=row["completion"],
         verdict=_VERDICTS[row["final_label"]],
+        votes=tuple(_VERDICTS[row[key]] for key in ("annotation_1", "annotation_2") if row.get(key) in _VERDICTS),
     )

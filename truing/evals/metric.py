@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truing.core.records import ItemResult, Record
-from truing.core.statistics import Interval, cluster_bootstrap, cluster_bootstrap_of, corrected_rate, wilson
+from truing.core.statistics import (
+    Interval,
+    cluster_bootstrap,
+    cluster_bootstrap_of,
+    corrected_rate,
+    design_effect,
+    wilson,
+)
 from truing.judges.validate import JudgeAccuracy
 
 Unit = Literal["share", "nats", "score", "ratio"]
@@ -30,7 +37,8 @@ class Metric:
 
 class Figure(Record):
     """A number of a task with its 95% interval (None where nothing is known), from `n` items, of which so many are
-    unknown or were cut. `score` is a number between −1 and 1, `ratio` one of any size."""
+    unknown or were cut. `score` is a number between −1 and 1, `ratio` one of any size. `note` is what else must be
+    known of it."""
 
     name: str
     title: str
@@ -41,6 +49,7 @@ class Figure(Record):
     unknown: int = 0
     cut: int = 0
     unit: Unit = "share"
+    note: str = ""
 
 
 def mean_figure(name: str, title: str, items: Sequence[ItemResult], unit: Unit = "share") -> Figure:
@@ -68,26 +77,39 @@ def figure(
     )
 
 
-def corrected_figure(metric: Metric, items: Sequence[ItemResult], accuracy: JudgeAccuracy, opposite: bool) -> Figure:
+def corrected_figure(
+    metric: Metric, items: Sequence[ItemResult], accuracy: JudgeAccuracy, opposite: bool, own: bool = False
+) -> Figure:
     """A judged share as it would be if the judge made no errors, provided that it errs here as it does on the labelled
-    rows of `accuracy`. `opposite`: the share counts what the labels call negative."""
-    known = [item.value for item in items if item.value is not None]
-    positives = len(known) - sum(known) if opposite else sum(known)
+    rows of `accuracy`. The interval carries the uncertainty of both. `opposite`: the share counts what the labels call
+    negative. Unless the labelled answers are the measured system's `own`, the correction is transferred from others'
+    answers, and says so."""
+    known = [(item.value, item.cluster) for item in items if item.value is not None]
+    values = [1 - value if opposite else value for value, _ in known]
     found = None
     if accuracy.sensitivity is not None and accuracy.specificity is not None:
+        # Rows of a cluster are not independent: there are fewer of them in effect.
+        fewer = design_effect(values, [cluster for _, cluster in known])
         found = corrected_rate(
-            positives,
-            len(known),
+            sum(values) / fewer,
+            len(values) / fewer,
             accuracy.sensitivity,
-            accuracy.hits + accuracy.misses,
+            (accuracy.hits + accuracy.misses) / accuracy.design_effect[0],
             accuracy.specificity,
-            accuracy.rejections + accuracy.false_alarms,
+            (accuracy.rejections + accuracy.false_alarms) / accuracy.design_effect[1],
         )
-    rate, interval = (None, None) if found is None else found
-    if opposite and rate is not None and interval is not None:
-        rate, interval = 1 - rate, Interval(1 - interval.high, 1 - interval.low)
-    title = f"{metric.title}, corrected for the judge's errors"
-    return figure(f"{metric.task}_corrected", title, rate, interval, items, "share")
+    rate, interval, note = None, None, "the judge is no better than a coin there: nothing can be corrected"
+    if accuracy.sensitivity is None or accuracy.specificity is None:
+        note = "the labelled answers that were judged are all of one kind: nothing can be corrected"
+    if found is not None:
+        rate, interval, unclipped = found
+        if opposite:
+            rate, interval, unclipped = 1 - rate, Interval(1 - interval.high, 1 - interval.low), 1 - unclipped
+        clipped = not 0 <= unclipped <= 1
+        note = f"{unclipped:.1%} before it was clipped to what a share can be" if clipped else ""
+    title = f"{metric.title}, corrected{'' if own else ' (transferred)'}"
+    made = figure(f"{metric.task}_corrected", title, rate, interval, items, "share")
+    return made.model_copy(update={"note": note if known else ""})
 
 
 def stratified_figure(name: str, title: str, strata: Sequence[tuple[float, Sequence[ItemResult]]]) -> Figure:

@@ -83,6 +83,6 @@ MEASURED: tuple[JudgeAccuracy, ...] = (
 class AdmissionJudge(OpeningJudge):
     """1.0: admits or corrects. 0.0: answers as if it knew. None: there is nothing to judge."""
 
-    version = "admission-strings-2"
+    version = "admission-strings-3"
     patterns = _ADMISSIONS
     behaviour = "admission"

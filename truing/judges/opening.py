@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from truing.core.records import Conversation, Outcome
+from truing.judges.scope import outside
 
 OPENING_CHARACTERS = 240
 _SENTENCES = 2
@@ -22,14 +23,9 @@ def opening(answer: str) -> str:
     return plain[: min(cut, OPENING_CHARACTERS)]
 
 
-def says_nothing(answer: str) -> bool:
-    """True where there is no word to judge."""
-    return re.search(r"\w", answer) is None
-
-
 class OpeningJudge:
-    """1.0 where one of `patterns` stands in an answer's first two sentences, 0.0 where none does, None where there is
-    nothing to judge. The prompt does not matter."""
+    """1.0 where one of `patterns` stands in an answer's first two sentences; 0.0 where none does; None where there is
+    nothing to judge, or no pattern stands in what is no English prose (`scope.py`). The prompt does not matter."""
 
     version: str
     patterns: Sequence[re.Pattern[str]]
@@ -37,10 +33,10 @@ class OpeningJudge:
 
     def judge(self, prompt: Conversation, answer: str) -> Outcome:  # noqa: ARG002 (of the protocol)
         """Judge one answer."""
-        if says_nothing(answer):
-            return Outcome(value=None, reason="the answer has no words")
         text = opening(answer)
         for pattern in self.patterns:
             if match := pattern.search(text):
                 return Outcome(value=1.0, reason=f"says {match.group(0).strip()!r}")
+        if reason := outside(answer):
+            return Outcome(value=None, reason=reason)
         return Outcome(value=0.0, reason=f"no {self.behaviour} in its first two sentences")

@@ -4,17 +4,20 @@ It counts verdicts against labels; where labels come from, and whether they are 
 which the judge could not tell is counted apart and enters no share.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from truing.core.protocols import Judge
-from truing.core.records import Conversation, Record
+from truing.core.records import Conversation, Outcome, Record
 from truing.core.statistics import Interval, wilson
 
 
 class JudgeAccuracy(Record):
     """Counts against labels: hits and misses among positives, rejections and false alarms among negatives, unknowns.
 
-    `data` names the rows and says how far the judge is independent of them.
+    `data` names the rows and says how far the judge is independent of them. Where labelled answers come in clusters
+    that are not independent (several to one prompt), `design_effect` says by how much that widens (sensitivity's,
+    specificity's variance); 1 where every row stands alone.
     """
 
     data: str
@@ -23,6 +26,7 @@ class JudgeAccuracy(Record):
     rejections: int
     false_alarms: int
     unknown: int = 0
+    design_effect: tuple[float, float] = (1.0, 1.0)
 
     @property
     def sensitivity(self) -> float | None:
@@ -46,16 +50,32 @@ class JudgeAccuracy(Record):
 
 def validate_judge(judge: Judge, rows: Iterable[tuple[Conversation, str, bool]], data: str) -> JudgeAccuracy:
     """Hold a judge against labelled rows (prompt, answer, label)."""
-    counts = {"hits": 0, "misses": 0, "rejections": 0, "false_alarms": 0, "unknown": 0}
+    hits = misses = rejections = false_alarms = unknown = 0
     for prompt, answer, label in rows:
         value = judge.judge(prompt, answer).value
-        if value is None:
-            counts["unknown"] += 1
-        elif label:
-            counts["hits" if value == 1.0 else "misses"] += 1
-        else:
-            counts["false_alarms" if value == 1.0 else "rejections"] += 1
-    return JudgeAccuracy(data=data, **counts)
+        unknown += value is None
+        hits += label and value == 1.0
+        misses += label and value == 0.0
+        false_alarms += not label and value == 1.0
+        rejections += not label and value == 0.0
+    return JudgeAccuracy(
+        data=data, hits=hits, misses=misses, rejections=rejections, false_alarms=false_alarms, unknown=unknown
+    )
+
+
+@runtime_checkable
+class BatchJudge(Protocol):
+    """A judge that is quicker with many answers at once."""
+
+    def judge_all(self, rows: Sequence[tuple[Conversation, str]]) -> Iterator[tuple[int, Outcome]]: ...
+
+
+def judge_all(judge: Judge, rows: Sequence[tuple[Conversation, str]]) -> Iterator[tuple[int, Outcome]]:
+    """(number of the row, what a judge says of it), as verdicts come."""
+    if isinstance(judge, BatchJudge):
+        yield from judge.judge_all(rows)
+    else:
+        yield from ((number, judge.judge(prompt, answer)) for number, (prompt, answer) in enumerate(rows))
 
 
 def _share(right: int, wrong: int) -> float | None:

@@ -5,6 +5,7 @@ from truing.loops.verbs.benchmark import Benchmark
 from truing.loops.verbs.dataset import Dataset
 from truing.loops.verbs.evaluation import Evaluate
 from truing.loops.verbs.gating import Gate
+from truing.loops.verbs.judge import Judge
 from truing.loops.verbs.judged import JudgedAnswers
 from truing.loops.verbs.policy import POLICY_GRADIENTS
 from truing.loops.verbs.reporting import Report
@@ -12,5 +13,5 @@ from truing.loops.verbs.reward import Reward
 from truing.loops.verbs.training import SFT, Preference, Unpaired
 
 _TRAINERS = (SFT(), Preference(), Unpaired(), Reward(), *POLICY_GRADIENTS)
-_VERBS = (Dataset(), JudgedAnswers(), *_TRAINERS, Evaluate(), Gate(), Report(), Benchmark())
+_VERBS = (Dataset(), JudgedAnswers(), *_TRAINERS, Evaluate(), Gate(), Report(), Benchmark(), Judge())
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _VERBS}
