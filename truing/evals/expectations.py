@@ -23,9 +23,9 @@ from truing.core.text import fold
 from truing.data.rows import RowError
 from truing.evals.metric import Aspect
 from truing.judges.honesty import AdmissionJudge
-from truing.judges.opening import says_nothing
 from truing.judges.refusal import RefusalJudge
 from truing.judges.rule import RuleJudge
+from truing.judges.scope import says_nothing
 
 NAMED: dict[str, Judge] = {"refusal": RefusalJudge(), "admission": AdmissionJudge()}
 _NUMBER = regex.compile(r"(?<![\p{L}\d._])[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+|(?=\.\d))(?:\.\d+)?(?:[eE][-+]?\d+)?")
