@@ -31,6 +31,8 @@ def supports(sentence: str) -> bool | None:
         "Barley was ground for 4 villages.",
         "Anna Berg: builds a mill",
         "No cart may cross the bridge.",
+        "1. The mill was built in 1787 [1].",
+        "- The bridge was finished in 1840 [1, 2].",
     ],
 )
 def test_the_words_of_two_neighbouring_sentences_support(sentence: str) -> None:

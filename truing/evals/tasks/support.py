@@ -43,6 +43,9 @@ _FILLERS = (
     "your yours according passage passages text says said mentioned states stated answer question"
 )
 _EMPTY = frozenset(_FILLERS.split()) | _NEGATIONS
+_MARKS = regex.compile(
+    r"^\s*(?:\d{1,3}[.)]|[-*•])\s+|\[\d+(?:, ?\d+)*\]"
+)  # of a list's item, and of a passage's number
 _ENDINGS = ("ingly", "edly", "ing", "ed", "ies", "es", "ly", "s")
 
 
@@ -91,6 +94,7 @@ class SupportJudge:
 
     def supports(self, sentence: str) -> bool | None:
         """Whether the passages support a sentence; None where it claims nothing."""
+        sentence = _MARKS.sub("", sentence)
         claim = _content(sentence)
         if not claim or _ABSENT.search(fold(sentence).text) or _ADMITS.search(fold(sentence).text):
             return None
