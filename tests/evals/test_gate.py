@@ -251,6 +251,7 @@ def test_reports_of_real_rules_name_numbers_and_the_requirement() -> None:
     assert GateReport.model_validate_json(worse.model_dump_json()) == worse
     empty = gate(one([None], [None], OVER), {"require": "better"}, max_unknown=1)
     assert empty.results[0].sentence.startswith("not enough evidence: unknown [-inf, +inf]")
+    assert empty.results[0].sentence.endswith("too few independent items to call any worsening worse")
 
 
 def test_exit_codes_are_distinct_and_none_is_that_of_an_error() -> None:

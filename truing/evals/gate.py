@@ -194,6 +194,8 @@ def _relative(rule: GateRule, comparison: MetricComparison) -> tuple[Status, str
         sentence += f"; read {comparison.read} of {comparison.n} items ({saved} saved)"
     if math.isfinite(comparison.detectable):
         sentence += f"; a worsening of {_number(comparison.detectable)} would have been called worse (80% power)"
+    else:
+        sentence += "; too few independent items to call any worsening worse"
     if comparison.verdict == "better" or comparison.verdict == rule.require:
         return "holds", sentence
     if comparison.verdict == "worse":
@@ -204,7 +206,12 @@ def _relative(rule: GateRule, comparison: MetricComparison) -> tuple[Status, str
 def _enough(rule: GateRule, comparison: MetricComparison) -> str:
     """About how many items would show, with 80% power, that a candidate which is not worse is not."""
     half = (comparison.high - comparison.low) / 2
-    if rule.require != "no worse" or not rule.margin or not math.isfinite(half) or comparison.read is not None:
+    if (
+        rule.require != "no worse"
+        or not rule.margin
+        or comparison.read is not None
+        or math.isinf(comparison.detectable)
+    ):
         return ""
     needed = math.ceil(comparison.n * (_SHOWN * half / rule.margin) ** 2)
     return f"; if nothing differs, about {needed} such items would show it" if needed > comparison.n else ""
