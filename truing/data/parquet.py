@@ -14,6 +14,7 @@ from truing.data.rows import Row, RowError
 
 MAGIC = b"PAR1"
 BATCH = 1000
+GROUP = 5000  # rows of a written row group: each costs the reader some memory for the whole file's sake
 
 
 def _pyarrow() -> Any:
@@ -30,13 +31,19 @@ def read(path: Path) -> Iterator[Row]:
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=BATCH):
+            for batch in _batches(file):
                 for row in _rows(pyarrow, batch):
                     number += 1
                     value, raw = row if isinstance(row, tuple) else (row, b"")
                     yield Row(number, value, raw, unit="row")
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+
+
+def _batches(file: Any) -> Iterator[Any]:
+    """Row group by row group: asked for all of them at once, pyarrow keeps something of each to the end."""
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(batch_size=BATCH, row_groups=[group])
 
 
 def _rows(pyarrow: Any, batch: Any) -> Iterator[dict[str, Any] | tuple[RowError, bytes]]:
@@ -94,7 +101,7 @@ class Writer:
     def write(self, row: dict[str, Any]) -> None:
         """Add one row."""
         self._batch.append(row)
-        if len(self._batch) == BATCH:
+        if len(self._batch) == GROUP:
             self._flush()
 
     def close(self) -> None:
