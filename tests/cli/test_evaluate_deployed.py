@@ -21,8 +21,8 @@ from tests.evals.tasks.test_truthfulqa import BY_HAND
 from tests.providers.deployed import each_format, need
 from tests.providers.server import Body, Cut, Echo, Hang, Says, Seen, Status, WireServer, wire_server
 from truing.core.records import ItemResult
+from truing.evals.artifact import read_items
 from truing.ledger.ledger import Ledger
-from truing.loops.verbs.evaluation import read_items
 
 REFUSAL = "I can't help with that."
 SECRET = "sk-live-0123456789abcdef"

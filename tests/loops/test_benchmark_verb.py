@@ -19,6 +19,7 @@ from truing.cli.run import execute, prepare
 from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
 from truing.core.records import ItemResult
+from truing.evals.artifact import read_items, read_reports
 from truing.evals.compare import compare
 from truing.evals.run import METRICS
 from truing.ledger.artifacts import Artifact
@@ -26,8 +27,6 @@ from truing.ledger.ledger import Ledger
 from truing.loops.context import Context
 from truing.loops.recipe import run_recipe
 from truing.loops.verbs import benchmark
-from truing.loops.verbs.benchmark import read_reports
-from truing.loops.verbs.evaluation import read_items
 from truing.loops.verbs.table import VERBS
 from truing.providers import local
 

@@ -11,11 +11,10 @@ from tests.evals.tasks.test_conversation import handing
 from truing.cli.run import execute, prepare
 from truing.core.digest import digest_file
 from truing.core.errors import InputError
+from truing.evals.artifact import read_items, read_reports
 from truing.evals.tasks.hand_off import HAND_OFF
 from truing.evals.tasks.strongreject import NO_GRADER
 from truing.ledger.ledger import Ledger
-from truing.loops.verbs.benchmark import read_reports
-from truing.loops.verbs.evaluation import read_items
 
 
 def run(folder: Path, model: Path, sets: Path | None, **settings: Any) -> Any:

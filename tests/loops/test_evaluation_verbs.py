@@ -15,11 +15,12 @@ from truing.core.errors import InputError
 from truing.core.records import Comparison, ItemResult, Message
 from truing.data import native
 from truing.data.statistics import describe
+from truing.evals.artifact import read_items
 from truing.ledger.artifacts import Artifact
 from truing.ledger.ledger import Ledger
 from truing.loops.context import Context
 from truing.loops.recipe import run_recipe
-from truing.loops.verbs.evaluation import benchmark_probes, read_items, summarise
+from truing.loops.verbs.evaluation import benchmark_probes, summarise
 from truing.loops.verbs.gating import read_gate
 from truing.loops.verbs.table import VERBS
 from truing.providers.local import LocalSystem

@@ -8,6 +8,7 @@ import pytest
 
 from truing.core.errors import InputError
 from truing.core.records import ItemResult, Progress
+from truing.evals.artifact import read_items
 from truing.evals.methods import compare_methods
 from truing.ledger.artifacts import Artifact, Cost, Parent
 from truing.ledger.ledger import Ledger
@@ -15,7 +16,6 @@ from truing.loops.api import run_recipe
 from truing.loops.events import StepDone, StepStarted
 from truing.loops.methods import method_runs
 from truing.loops.verbs.dataset import read_rows
-from truing.loops.verbs.evaluation import read_items
 
 SMALL = {"epochs": 1, "batch_rows": 4, "adapter": {"rank": 2, "upper_layers": 1}}
 MEASURED = {"verb": "evaluate", "data": "data", "gold_model": "gold", "max_new_tokens": 4}

@@ -165,10 +165,10 @@ class Evaluated(NamedTuple):
 
 def evaluated(context: typer.Context, name: str) -> Evaluated:
     """An evaluation of the ledger, or one that was exported to a file. Raises `InputError`."""
+    from truing.evals.artifact import read_items
     from truing.evals.observed import read_observations
     from truing.ledger.ledger import Ledger
     from truing.loops.baseline import SUFFIX, as_line, read_baseline
-    from truing.loops.verbs.evaluation import read_items
 
     if name.endswith(SUFFIX):
         stored = read_baseline(Path(name))
@@ -181,7 +181,7 @@ def evaluated(context: typer.Context, name: str) -> Evaluated:
 
 def known_metrics(*sides: Evaluated) -> "list[Metric]":
     """Truing's own metrics, and those of the suites that were measured. Raises `InputError` where these differ."""
-    from truing.loops.verbs.benchmark import metrics_of
+    from truing.evals.artifact import metrics_of
 
     return metrics_of(*(side.folder for side in sides if side.folder is not None))
 

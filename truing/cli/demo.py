@@ -59,7 +59,7 @@ def demo(
 
 def _summary(finished: "dict[str, StepDone]", ledger: "Ledger", console: Console, command: str) -> None:
     """What came out, and what to try next. `command` is this run: changed, it reuses the most."""
-    from truing.loops.verbs.evaluation import read_items
+    from truing.evals.artifact import read_items
     from truing.loops.verbs.gating import read_gate
     from truing.loops.verbs.reporting import EXAMPLE_TASKS
     from truing.report.page import pick_examples

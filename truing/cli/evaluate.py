@@ -20,9 +20,9 @@ from truing.providers.names import is_deployed
 
 if TYPE_CHECKING:
     from truing.core.records import ItemResult
+    from truing.evals.artifact import TaskReport
     from truing.evals.metric import Figure
     from truing.ledger.ledger import Artifact, Ledger
-    from truing.loops.verbs.benchmark import TaskReport
 
 _SAMPLE = 160
 _HARMFUL_SAMPLE = 60
@@ -148,8 +148,8 @@ def _list(as_json: bool) -> None:
 
 
 def _plain(folder: Path) -> dict[str, Any]:
+    from truing.evals.artifact import read_reports
     from truing.evals.observed import read_observations
-    from truing.loops.verbs.benchmark import read_reports
 
     observed = read_observations(folder)
     return {
@@ -159,9 +159,9 @@ def _plain(folder: Path) -> dict[str, Any]:
 
 
 def _print(folder: Path) -> None:
+    from truing.evals.artifact import read_items
     from truing.evals.compare import side
     from truing.evals.run import METRICS
-    from truing.loops.verbs.evaluation import read_items
 
     items = read_items(folder)
     table = Table("metric", "mean", "95% interval", "n", "unknown", "cut", box=SIMPLE_HEAD, pad_edge=False)
@@ -176,10 +176,9 @@ def _print(folder: Path) -> None:
 
 def _print_tasks(folder: Path, ledger: "Ledger", artifact: "Artifact") -> None:
     """Every figure, what is to be known beside it, and one sample of each task; when a deployed model answered."""
+    from truing.evals.artifact import read_items, read_reports
     from truing.evals.observed import read_observations
     from truing.loops.labels import labels_of, own_figures
-    from truing.loops.verbs.benchmark import read_reports
-    from truing.loops.verbs.evaluation import read_items
 
     console = Console()
     items = read_items(folder)

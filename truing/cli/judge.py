@@ -133,9 +133,9 @@ def label(
 
     Example: truing judge label eval --annotator ada --task xstest_safe --number 30
     """
+    from truing.evals.artifact import read_items
     from truing.ledger.ledger import Ledger
     from truing.loops.labels import Labelling, agreement_with, labels_of, own_figures
-    from truing.loops.verbs.evaluation import read_items
 
     if not annotator.strip():
         raise InputError("--annotator is empty; say who labels")

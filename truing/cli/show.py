@@ -64,8 +64,8 @@ def show(
 
 def _export(ledger: "Ledger", found: "Artifact", path: Path) -> None:
     """Write an evaluation's items to a file."""
+    from truing.evals.artifact import read_items
     from truing.loops.baseline import SUFFIX, write_baseline
-    from truing.loops.verbs.evaluation import read_items
 
     if found.kind != "evaluation":
         raise InputError(f"{found.name!r} is of the kind {found.kind!r}; only an evaluation can be exported")

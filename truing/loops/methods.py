@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from truing.core.digest import digest
 from truing.core.errors import InputError
+from truing.evals.artifact import read_items
 from truing.evals.methods import MethodRun
 from truing.ledger.artifacts import Artifact
 from truing.ledger.ledger import Ledger
-from truing.loops.verbs.evaluation import read_items
 
 _TRAINED = ("adapter", "reward")
 

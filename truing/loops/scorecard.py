@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from truing.core.errors import InputError
+from truing.evals.artifact import metrics_of, read_items, read_reports
 from truing.evals.scorecard import Scorecard, Source, System, scorecard
 from truing.ledger.artifacts import Artifact
 from truing.ledger.ledger import Ledger
-from truing.loops.verbs.benchmark import metrics_of, read_reports
-from truing.loops.verbs.evaluation import read_items
 
 _MEASURED = ("model", "model_sha256", "model_dtype", "model_template")
 

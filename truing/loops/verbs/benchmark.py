@@ -19,12 +19,11 @@ from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
 from truing.core.records import ItemResult, Record
 from truing.data.sets import SETS, revision_of
+from truing.evals.artifact import TaskReport
 from truing.evals.find import find_task
-from truing.evals.metric import Figure, Metric, corrected_figure, mean_figure
-from truing.evals.run import METRICS
+from truing.evals.metric import Figure, corrected_figure, mean_figure
 from truing.evals.task import Loaded, Task, TaskSettings, evenly, folder_of, missing_files
 from truing.evals.tasks.harness import PREFIX
-from truing.judges.validate import JudgeAccuracy
 from truing.loops.context import Context
 from truing.loops.events import Notice, Total
 from truing.loops.recipe import Step, StepResult
@@ -51,35 +50,6 @@ class BenchmarkConfig(Config):
             if found.count(name) > 1:
                 raise ValueError(f"the task {name!r} stands twice")
         return names
-
-
-class TaskReport(Record):
-    """What was measured of one set, on what, and how: everything that a figure depends on beside model and adapter.
-
-    `files` are the set's, each with its sha256; `revision` is their home and commit where all of them are as pinned,
-    and empty elsewhere; `metrics` what it measures; `first_prompt` is exactly what was sent first (to a deployed model:
-    its messages); `template` is the digest of the chat template that made it, or empty for plain text and for a
-    deployed model, whose server has the template; `judge_tells` what the judge tells from what.
-    """
-
-    task: str
-    title: str
-    task_version: int
-    files: Mapping[str, str]
-    rows: int
-    measured: int
-    bad: int
-    template: str
-    first_prompt: str
-    judge: str
-    judge_tells: tuple[str, str] = ("refusals", "other answers")
-    accuracy: JudgeAccuracy | None
-    chance: str
-    settings: TaskSettings
-    versions: Mapping[str, str]
-    revision: str = ""
-    metrics: tuple[Metric, ...] = ()
-    figures: tuple[Figure, ...]
 
 
 class Benchmark:
@@ -169,31 +139,6 @@ def figures_of(task: Task, items: Sequence[ItemResult]) -> list[Figure]:
             if task.accuracy is not None and (not task.judged or metric.task in task.judged):
                 found.append(corrected_figure(metric, mine, task.accuracy, task.accuracy_of_the_opposite))
     return [*found, *task.derived(items)]
-
-
-def read_reports(folder: Path) -> list[TaskReport]:
-    """The reports of an artifact of this verb."""
-    return [TaskReport.model_validate(one) for one in json.loads((folder / "tasks.json").read_text(encoding="utf-8"))]
-
-
-def metrics_of(*folders: Path) -> list[Metric]:
-    """What these evaluations may be compared on: truing's own metrics, and those of the suites that they measured.
-
-    Raises `InputError` where a suite's files were changed between them.
-    """
-    known = {metric.task: metric for metric in METRICS}
-    found = dict(known)
-    seen: dict[str, TaskReport] = {}
-    for folder in folders:
-        for report in read_reports(folder) if (folder / "tasks.json").is_file() else []:
-            own = {metric.task: metric for metric in report.metrics if metric.task not in known}
-            if own and seen.setdefault(report.task, report).files != report.files:
-                raise InputError(
-                    f"the suite {report.task} was changed between the evaluations; evaluate all of them by the same "
-                    "files"
-                )
-            found |= own
-    return list(found.values())
 
 
 def data_folders(context: Context, tasks: Sequence[Task]) -> dict[str, Path]:

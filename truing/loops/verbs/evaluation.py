@@ -13,7 +13,7 @@ from truing.core.config import Config
 from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
 from truing.core.records import Decoding, ItemResult, Probe, Record
-from truing.data.native import lines_of, read_probes
+from truing.data.native import read_probes
 from truing.evals.run import ANSWER_TASKS, VERSION, count_items, evaluate
 from truing.evals.task import evenly, missing_files
 from truing.evals.tasks.advbench import ADVBENCH
@@ -178,8 +178,3 @@ def summarise(items: list[ItemResult]) -> dict[str, dict[str, float | None]]:
             "cut": sum(item.finished is False for item in results),
         }
     return summary
-
-
-def read_items(folder: Path) -> list[ItemResult]:
-    """The items of an evaluation artifact."""
-    return [ItemResult.model_validate_json(line) for line in lines_of(folder / "items.jsonl")]

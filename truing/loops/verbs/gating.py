@@ -6,14 +6,13 @@ from pathlib import Path
 
 from truing.core.config import Config
 from truing.core.records import Record
+from truing.evals.artifact import metrics_of, read_items
 from truing.evals.compare import MetricComparison, compare
 from truing.evals.gate import GateConfig, GateReport, decide
 from truing.evals.gate_output import as_junit, as_markdown
 from truing.evals.moved import moved_most
 from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
-from truing.loops.verbs.benchmark import metrics_of
-from truing.loops.verbs.evaluation import read_items
 
 
 class Gate:

@@ -9,13 +9,13 @@ from truing.core.records import Record
 from truing.data.native import lines_of
 from truing.data.overlap import Overlap
 from truing.data.statistics import DataStatistics
+from truing.evals.artifact import read_items
 from truing.judges import honesty, refusal
 from truing.ledger.artifacts import Artifact
 from truing.ledger.ledger import code_version
 from truing.ledger.lineage import trace
 from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
-from truing.loops.verbs.evaluation import read_items
 from truing.loops.verbs.gating import read_gate
 from truing.report.page import Contents, PolicyRun, pick_examples, render
 from truing.train.guard import GuardConfig, iteration_of, readings
