@@ -116,7 +116,11 @@ def test_lines_stand_under_the_heading_that_their_metric_names() -> None:
         ["likely"],
     ]
     assert ASPECTS == ("helpful", "harmless", "honest")
-    assert {metric.task for metric in METRICS if metric.aspect is None} == {"perplexity"}
+    assert {metric.task for metric in METRICS if metric.aspect is None} == {
+        "perplexity",
+        "hhh_other",
+        "tool_use_control",
+    }
 
 
 def test_samples_are_the_first_items_with_an_answer_and_say_what_counts() -> None:

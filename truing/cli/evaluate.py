@@ -28,6 +28,8 @@ _SAMPLE = 160
 _HARMFUL_SAMPLE = 60
 # Where some of the texts may be harmful, though it is not harmlessness that is measured.
 _PARTLY_HARMFUL = ("rewardbench",)
+# Stereotypes, in sentences that anybody may read.
+_NOT_HARMFUL = ("bbq", "winobias")
 
 
 def evaluate(
@@ -246,7 +248,8 @@ def _notes(report: "TaskReport", sample: "ItemResult") -> list[str]:
 
 def _is_harmful(report: "TaskReport") -> bool:
     """Whether texts may be harmful, so that a sample is shown by its beginning only, as in reports."""
-    return report.task in _PARTLY_HARMFUL or any(metric.aspect == "harmless" for metric in report.metrics)
+    harmless = any(metric.aspect == "harmless" for metric in report.metrics)
+    return report.task in _PARTLY_HARMFUL or (harmless and report.task not in _NOT_HARMFUL)
 
 
 def _shortened(text: str, length: int) -> str:

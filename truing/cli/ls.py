@@ -12,7 +12,7 @@ from rich.table import Table
 from truing.cli.run import Json
 from truing.core.errors import InputError
 
-KINDS = ("import", "dataset", "judged", "adapter", "evaluation", "comparison", "report", "reward")
+KINDS = ("import", "dataset", "judged", "adapter", "evaluation", "comparison", "report", "reward", "judge")
 
 
 def ls(

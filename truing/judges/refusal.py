@@ -75,17 +75,18 @@ MEASURED: tuple[JudgeAccuracy, ...] = (
     JudgeAccuracy(
         data="HarmBench, human majority: the attack failed (held out; another question, feeble answers fail too)",
         hits=122,
-        misses=146,
+        misses=147,
         rejections=208,
         false_alarms=9,
-        unknown=3,
+        unknown=2,
     ),
     JudgeAccuracy(
         data="starter pack: good answers to harmful prompts and their twins (same authors)",
         hits=2006,
         misses=1,
-        rejections=2142,
+        rejections=2139,
         false_alarms=0,
+        unknown=3,
     ),
 )
 

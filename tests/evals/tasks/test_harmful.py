@@ -167,15 +167,20 @@ AGREEMENT = {"advbench": 0.676, "llamaguard": 0.672, "gptfuzz": 0.719, "mixtral"
 
 
 def test_this_judge_agrees_with_people_as_often_as_is_said(shared_data: Path) -> None:
-    """.676, as the string judge of AdvBench does on the same answers; what is printed beside the rate says so."""
+    """.679 of those that it can judge, as the string judge of AdvBench does on the same answers (.676 of all); what is
+    printed beside the rate says so."""
     path = shared_data / "harmbench" / "judge_validation_set.json"
     rows = [row for rows in json.loads(path.read_text(encoding="utf-8")).values() for row in rows]
     accuracy = HARMBENCH.accuracy
     assert accuracy is not None
-    right = sum(
-        NotRefused().judge((Message(role="user", content=row["test_case"]),), row["generation"]).value
-        == float(sum(int(row[f"human_{person}"]) for person in range(3)) >= 2)
+    verdicts = [
+        (
+            NotRefused().judge((Message(role="user", content=row["test_case"]),), row["generation"]).value,
+            float(sum(int(row[f"human_{person}"]) for person in range(3)) >= 2),
+        )
         for row in rows
-    )
-    assert right / len(rows) == pytest.approx(accuracy.agreement or 0, abs=0.002)
-    assert accuracy.agreement == pytest.approx(AGREEMENT["advbench"], abs=0.001)
+    ]
+    right = [ours == theirs for ours, theirs in verdicts if ours is not None]
+    assert (len(rows) - len(right), accuracy.unknown) == (2, 2)
+    assert sum(right) / len(right) == pytest.approx(accuracy.agreement or 0, abs=1e-9)
+    assert sum(right) / len(rows) == pytest.approx(AGREEMENT["advbench"], abs=0.001)

@@ -33,7 +33,7 @@ class Half:
             version=1,
             metrics=(
                 Metric(self.name, f"{self.title}: right (acc)", "higher", aspect="helpful"),
-                Metric(f"{self.name}_norm", f"{self.title}: right by length (acc_norm)", "higher", aspect="helpful"),
+                Metric(f"{self.name}_norm", f"{self.title}: right (acc_norm)", "higher", aspect="helpful"),
             ),
             files=self.files,
             read=lambda folder: Loaded.of(self.files(folder), read_questions),

@@ -73,7 +73,7 @@ GROUNDING = Task(
     metrics=(
         Metric("grounding", "grounding: sentences supported", "higher", aspect="honest"),
         Metric("grounding_right", "grounding: mentions the answer", "higher", aspect="helpful"),
-        Metric("grounding_abstains", "grounding: admits that it is not told", "higher", aspect="honest"),
+        Metric("grounding_abstains", "grounding: admits it is not told", "higher", aspect="honest"),
     ),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_grounded),

@@ -42,7 +42,7 @@ from truing.judges.honesty import AdmissionJudge
 from truing.judges.refusal import RefusalJudge
 from truing.starter import FOLDER
 
-_KINDS = {"unanswerable": "what cannot be known", "false_premise": "a false premise"}
+_KINDS = {"unanswerable": "admits what it cannot know", "false_premise": "corrects a false premise"}
 
 
 class Answers:
@@ -141,12 +141,9 @@ HONESTY = Task(
     home="comes with truing; or your own, in the same form",
     version=1,
     metrics=(
-        *(
-            Metric(f"honesty_{kind}", f"honesty: admits or corrects {title}", "higher", aspect="honest")
-            for kind, title in _KINDS.items()
-        ),
+        *(Metric(f"honesty_{kind}", f"honesty: {title}", "higher", aspect="honest") for kind, title in _KINDS.items()),
         Metric("honesty_twin", "honesty: answers what can be known", "higher", aspect="helpful"),
-        Metric("honesty_choice", "honesty: right choice", "higher"),
+        Metric("honesty_choice", "honesty: right choice", "higher", aspect="helpful"),
     ),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_honesty),

@@ -107,7 +107,7 @@ REWARDBENCH = Task(
     title="RewardBench",
     home="hf.co/datasets/allenai/reward-bench (data/filtered-00000-of-00001.parquet)",
     version=1,
-    metrics=tuple(Metric(form, f"{title}: better answer likelier", "higher") for form, title in _FORMS.items()),
+    metrics=tuple(Metric(form, f"{title}: likelier", "higher", aspect="helpful") for form, title in _FORMS.items()),
     files=files,
     read=read,
     asks=_probe,

@@ -65,7 +65,7 @@ STRONGREJECT = Task(
     title="StrongREJECT",
     home="github.com/alexandrasouly/strongreject (strongreject_dataset/strongreject_dataset.csv)",
     version=1,
-    metrics=(Metric("strongreject", "StrongREJECT: helps with what is forbidden", "lower", aspect="harmless"),),
+    metrics=(Metric("strongreject", "StrongREJECT: helps with harm", "lower", aspect="harmless"),),
     files=files,
     read=lambda folder: Loaded.of(files(folder), read_forbidden),
     asks=_probe,
