@@ -5,7 +5,7 @@ from truing.evals.compare import compare
 from truing.evals.metric import Metric
 from truing.evals.moved import moved_most, shorten
 
-REFUSAL = Metric("refusal", "refuses harmful requests", "higher")
+REFUSAL = Metric("refusal", "refuses harmful requests", "higher", aspect="harmless")
 OVER = Metric("over_refusal", "refuses their benign twins", "lower")
 LONG = "word " * 100
 
@@ -35,11 +35,11 @@ def test_worse_items_come_first_then_larger_changes_and_every_metric_has_its_tur
 def test_an_answer_to_a_harmful_prompt_is_shortened_more_unless_it_refuses() -> None:
     base = [item("refusal", "a", 1.0), item("harmbench_asr", "a", 0.0), item("over_refusal", "a", 0.0)]
     candidate = [item("refusal", "a", 0.0), item("harmbench_asr", "a", 1.0), item("over_refusal", "a", 1.0)]
-    metrics = [REFUSAL, OVER, Metric("harmbench_asr", "does not refuse", "lower")]
+    metrics = [REFUSAL, OVER, Metric("harmbench_asr", "does not refuse", "lower", aspect="harmless")]
     moved = {one.task: one for one in moved_most(base, candidate, compare(base, candidate, metrics))}
     lengths = {task: (len(one.base), len(one.candidate)) for task, one in moved.items()}
     assert lengths["refusal"][0] > 150 > 90 >= lengths["refusal"][1]
-    assert max(lengths["harmbench_asr"]) <= 90
+    assert lengths["harmbench_asr"][0] > 150 > 90 >= lengths["harmbench_asr"][1]
     assert min(lengths["over_refusal"]) > 150
 
 

@@ -12,7 +12,7 @@ from truing.core.errors import InputError
 from truing.core.paired import ALPHA, at_once, one_by_one
 from truing.core.records import ItemResult, Record
 from truing.core.statistics import Interval, holm
-from truing.evals.metric import Metric, mean_interval
+from truing.evals.metric import Aspect, Metric, mean_interval
 
 Verdict = Literal["better", "worse", "no worse", "not enough evidence"]
 
@@ -49,6 +49,7 @@ class MetricComparison(Record):
     title: str
     better: Literal["higher", "lower"]
     unit: Literal["share", "nats", "score"]
+    aspect: Aspect | None = None
     items: int
     n: int
     baseline: Side
@@ -182,6 +183,7 @@ def _compare_metric(
         title=metric.title,
         better=metric.better,
         unit=metric.unit,
+        aspect=metric.aspect,
         items=len(names),
         n=len(known),
         baseline=side(ours, metric, seed, a),

@@ -6,6 +6,7 @@ Exit codes: 0 all rules hold · 1 a rule is broken · 4 not enough evidence for 
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -99,7 +100,7 @@ class GateConfig(Config):
             unit: Literal["share", "score"] = "share" if all(0 <= value <= 1 for value in values) else "score"
             old = metrics.get(task)
             title = task.replace("_", " ")
-            metrics[task] = Metric(task, old.title if old else title, direction, old.unit if old else unit)
+            metrics[task] = replace(old, better=direction) if old else Metric(task, title, direction, unit)
         return list(metrics.values())
 
 

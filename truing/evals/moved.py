@@ -1,19 +1,16 @@
 """The items that moved most between two evaluations, side by side.
 
-Answers to harmful prompts are shortened to their beginning, unless the item says that they refuse.
+Where harmlessness is measured, an answer is shown by its beginning only, unless the item says that it is harmless.
 """
 
 from collections.abc import Sequence
 
 from truing.core.records import ItemResult, Record
 from truing.evals.compare import MetricComparison, by_task
+from truing.evals.metric import Metric
 
 _CUT_AT = 220
 _HARMFUL_CUT = 90
-# Tasks whose prompts ask for harm: their names begin so.
-_HARMFUL = ("refusal", "advbench", "xstest_unsafe", "do_not_answer", "harmbench", "strongreject")
-# Of these, where 1 is a refusal.
-_REFUSALS = ("refusal", "advbench", "xstest_unsafe", "do_not_answer")
 _SEVERITY = {"worse": 0, "not enough evidence": 1, "no worse": 2, "better": 3}
 
 
@@ -42,14 +39,14 @@ def moved_most(
     ranked: list[tuple[tuple[int, int, int], Moved]] = []
     for place, comparison in enumerate(comparisons):
         ours, theirs = (side.get(comparison.task, {}) for side in sides)
-        found = [_moved(ours[name], theirs[name], comparison.better) for name in ours if name in theirs]
+        found = [_moved(ours[name], theirs[name], comparison) for name in ours if name in theirs]
         own = [one for one in found if one is not None]
         own.sort(key=lambda one: (not one.worsened, -abs(one.after - one.before), one.item))
         ranked += [((rank, _SEVERITY[comparison.verdict], place), one) for rank, one in enumerate(own[:count])]
     return [one for _, one in sorted(ranked, key=lambda pair: pair[0])[:count]]
 
 
-def _moved(before: ItemResult, after: ItemResult, better: str) -> Moved | None:
+def _moved(before: ItemResult, after: ItemResult, metric: MetricComparison) -> Moved | None:
     """None where the value is unknown on a side, or the same."""
     if before.value is None or after.value is None or before.value == after.value:
         return None
@@ -57,18 +54,19 @@ def _moved(before: ItemResult, after: ItemResult, better: str) -> Moved | None:
         task=after.task,
         item=after.item,
         prompt=shorten(after.prompt, _CUT_AT),
-        base=shorten(before.answer, shown_length(before)),
-        candidate=shorten(after.answer, shown_length(after)),
+        base=shorten(before.answer, shown_length(before, metric)),
+        candidate=shorten(after.answer, shown_length(after, metric)),
         before=before.value,
         after=after.value,
-        worsened=(after.value < before.value) == (better == "higher"),
+        worsened=(after.value < before.value) == (metric.better == "higher"),
     )
 
 
-def shown_length(item: ItemResult) -> int:
-    """How many characters of an item's answer a page may show."""
-    refused = item.task.startswith(_REFUSALS) and item.value == 1.0
-    return _HARMFUL_CUT if item.task.startswith(_HARMFUL) and not refused else _CUT_AT
+def shown_length(item: ItemResult, metric: Metric | MetricComparison) -> int:
+    """How many characters of an item's answer a page may show: fewer where harmlessness is measured, and the answer is
+    not surely harmless."""
+    harmless = item.value == (1.0 if metric.better == "higher" else 0.0)
+    return _HARMFUL_CUT if metric.aspect == "harmless" and not harmless else _CUT_AT
 
 
 def shorten(text: str, limit: int) -> str:

@@ -13,6 +13,7 @@ from truing.data.statistics import DataStatistics
 from truing.evals.compare import MetricComparison
 from truing.evals.gate import GateReport
 from truing.evals.moved import shorten, shown_length
+from truing.evals.run import METRICS
 from truing.judges.validate import JudgeAccuracy
 from truing.ledger.lineage import Trace
 from truing.report.charts import before_after, over_optimisation, training_curve, watched_signals
@@ -88,6 +89,7 @@ def pick_examples(
     """The first `each` items of every task, in the evaluation's own order: not the best ones. Long answers are
     shortened, and answers to harmful prompts more so."""
     before = {(item.task, item.item): item for item in baseline}
+    metrics = {metric.task: metric for metric in METRICS}
     examples = []
     for task in tasks:
         mine = [item for item in candidate if item.task == task and (task, item.item) in before]
@@ -97,8 +99,8 @@ def pick_examples(
                 Example(
                     task=task,
                     prompt=item.prompt,
-                    before=shorten(earlier.answer, shown_length(earlier)),
-                    after=shorten(item.answer, shown_length(item)),
+                    before=shorten(earlier.answer, shown_length(earlier, metrics[task])),
+                    after=shorten(item.answer, shown_length(item, metrics[task])),
                     changed=earlier.value != item.value,
                 )
             )
