@@ -249,7 +249,15 @@ def test_ctrl_c_ends_at_once_and_keeps_what_is_whole(
     server: WireServer, words: tuple[str, ...], tmp_path: Path
 ) -> None:
     server.says = _all_but("Say 3.")
-    running = _watched(tmp_path, *SAMPLE, *words, "--out", "out.jsonl", start_new_session=True)
+    running = _watched(
+        tmp_path,
+        *SAMPLE,
+        *words,
+        "--out",
+        "out.jsonl",
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may have it ignored
+    )
     while not (tmp_path / "out.jsonl").exists() or len((tmp_path / "out.jsonl").read_text().splitlines()) < 2:
         assert running.poll() is None, running.stderr.read() if running.stderr else ""
         server.closing.wait(0.02)
