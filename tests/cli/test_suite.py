@@ -84,7 +84,7 @@ def test_compare_and_gate_take_a_suite_but_not_two_versions_of_it(
     code, _, err = truing("compare", three, changed)
     assert (code, err) == (
         2,
-        "truing: the suite tea was changed between the evaluations; evaluate all of them by the same files\n",
+        "truing: what tea asks was changed between the evaluations; evaluate all of them by the same files\n",
     )
     assert truing("gate", three, changed, "--policy", "rules.toml")[0] == 2
 

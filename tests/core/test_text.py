@@ -9,7 +9,17 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truing.core.text import characters, find_phrase, fold, reading_grade, says_something, sentences, syllables, words
+from truing.core.text import (
+    characters,
+    find_phrase,
+    fold,
+    reading_grade,
+    says_something,
+    sentences,
+    shorten,
+    syllables,
+    words,
+)
 
 FORMS: tuple[Literal["NFC", "NFD", "NFKC", "NFKD"], ...] = ("NFC", "NFD", "NFKC", "NFKD")
 LATIN = st.text(st.sampled_from("abcdefgxyzäéñøßşžαβγδωжщю"), min_size=1, max_size=8)
@@ -152,3 +162,8 @@ def test_longer_sentences_and_longer_words_are_harder() -> None:
     assert longer is not None
     assert harder is not None
     assert easy < longer < harder
+
+
+def test_shortening_keeps_one_line_and_marks_what_is_missing() -> None:
+    assert shorten("a\n b\t c", 10) == "a b c"
+    assert shorten("abcdef", 4) == "abc…"

@@ -3,7 +3,7 @@
 from truing.core.records import ItemResult
 from truing.evals.compare import compare
 from truing.evals.metric import Metric
-from truing.evals.moved import moved_most, shorten
+from truing.evals.moved import moved_most
 
 REFUSAL = Metric("refusal", "refuses harmful requests", "higher", aspect="harmless")
 OVER = Metric("over_refusal", "refuses their benign twins", "lower")
@@ -41,8 +41,3 @@ def test_an_answer_to_a_harmful_prompt_is_shortened_more_unless_it_refuses() -> 
     assert lengths["refusal"][0] > 150 > 90 >= lengths["refusal"][1]
     assert lengths["harmbench_asr"][0] > 150 > 90 >= lengths["harmbench_asr"][1]
     assert min(lengths["over_refusal"]) > 150
-
-
-def test_shortening_keeps_one_line_and_marks_what_is_missing() -> None:
-    assert shorten("a\n b\t c", 10) == "a b c"
-    assert shorten("abcdef", 4) == "abc…"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from truing.core.records import ItemResult
+from truing.core.text import shorten
 from truing.core.watch import Iteration, Reading
 from truing.data.overlap import Nearest, Overlap
 from truing.data.statistics import DataStatistics
@@ -18,7 +19,7 @@ from truing.evals.run import METRICS
 from truing.judges.refusal import MEASURED
 from truing.ledger.artifacts import Artifact
 from truing.ledger.lineage import Trace
-from truing.report.page import Contents, PolicyRun, pick_examples, render, shorten
+from truing.report.page import Contents, PolicyRun, pick_examples, render
 from truing.train.records import TrainStep
 
 EVIL = '<script>alert("&")</script> {{ page.title }} </p></main>'

@@ -15,6 +15,7 @@ from truing.cli.deployed import Remote, asked_how, observed_lines
 from truing.cli.run import DataDir, Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
 from truing.core.errors import InputError
+from truing.core.text import shorten
 from truing.engine.settings import ModelConfig
 from truing.providers.names import is_deployed
 
@@ -241,8 +242,8 @@ def _notes(report: "TaskReport", sample: "ItemResult") -> list[str]:
         lines.append(f"  judge {report.judge}: {known}")
     cut = _HARMFUL_SAMPLE if _is_harmful(report) else _SAMPLE
     value = "unknown" if sample.value is None else f"{sample.value:.3f}"
-    answer = _shortened(sample.answer, cut) or sample.reason or value
-    lines.append(f"  sample: {_shortened(sample.prompt, cut)} → {answer}")
+    answer = shorten(sample.answer, cut) or sample.reason or value
+    lines.append(f"  sample: {shorten(sample.prompt, cut)} → {answer}")
     return lines
 
 
@@ -250,8 +251,3 @@ def _is_harmful(report: "TaskReport") -> bool:
     """Whether texts may be harmful, so that a sample is shown by its beginning only, as in reports."""
     harmless = any(metric.aspect == "harmless" for metric in report.metrics)
     return report.task in _PARTLY_HARMFUL or (harmless and report.task not in _NOT_HARMFUL)
-
-
-def _shortened(text: str, length: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[: length - 1] + "…"

@@ -19,14 +19,15 @@ from truing.cli.run import Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
 from truing.core.errors import InputError
 from truing.core.protocols import Sampler
+from truing.core.text import shorten
 from truing.engine.settings import ModelConfig
 from truing.providers.names import is_deployed, open_deployed
 
 if TYPE_CHECKING:
+    from truing.core.protocols import Misfit
     from truing.core.records import ItemResult, Progress
     from truing.evals.metric import Figure
     from truing.judges.agreement import Agreement, Bounded, Validation
-    from truing.judges.asked import Misfit
 
 judge = typer.Typer(name="judge", help="Judges: train, validate, label.", no_args_is_help=True)
 _PROMPT, _ANSWER, _HARMFUL_ANSWER = 100, 160, 60
@@ -169,7 +170,8 @@ def _ask(items: "Sequence[ItemResult]", title: str, console: Console, labelling:
     """Ask about each item; False where the person stopped before the last."""
     for place, item in enumerate(items, start=1):
         _line(
-            console, f"\n{place} of {len(items)}\nasked: {item.prompt}\nanswer: {_short(item.answer, _LABELLED_ANSWER)}"
+            console,
+            f"\n{place} of {len(items)}\nasked: {item.prompt}\nanswer: {shorten(item.answer, _LABELLED_ANSWER)}",
         )
         said = ""
         while said not in ("y", "n", "u", "q"):
@@ -200,10 +202,10 @@ def _metric(items: "Sequence[ItemResult]", task: str | None, evaluation: str) ->
 
 def _sampler(context: typer.Context, model: str, remote: list[str] | None) -> "tuple[Sampler, str, Misfit]":
     """What answers a rubric, its name, and what says why it cannot take a prompt."""
-    from truing.judges.asked import fits
+    from truing.core.protocols import never_misfits
 
     if is_deployed(model):
-        return open_deployed(model, remote_config(remote)), model, fits
+        return open_deployed(model, remote_config(remote)), model, never_misfits
     from truing.loops.context import Context
     from truing.providers.local import LocalSystem
 
@@ -247,8 +249,8 @@ def _show(found: "Validation", console: Console, harmful: bool) -> None:
         _line(console, f"people: all {found.people} of one mind on {_bounded(found.unanimous, 'share')}")
     for mistake in found.mistakes:
         said = "no, people yes" if mistake.people else "yes, people no"
-        answer = _short(mistake.answer, _HARMFUL_ANSWER if harmful else _ANSWER)
-        _line(console, f"  {said} ({mistake.id}): {_short(mistake.prompt, _PROMPT)} → {answer}")
+        answer = shorten(mistake.answer, _HARMFUL_ANSWER if harmful else _ANSWER)
+        _line(console, f"  {said} ({mistake.id}): {shorten(mistake.prompt, _PROMPT)} → {answer}")
 
 
 def _table(parts: "Sequence[tuple[str, Sequence[Agreement]]]", console: Console) -> Table:
@@ -280,11 +282,6 @@ def _figure(figure: "Figure") -> str:
     value = number(figure.value, figure.unit)
     interval = "" if figure.low is None or figure.high is None else " " + bounds(figure.low, figure.high, figure.unit)
     return value + interval
-
-
-def _short(text: str, length: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def _line(console: Console, text: str) -> None:

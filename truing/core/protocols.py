@@ -1,9 +1,17 @@
 """What algorithms ask for: seams between the parts, so that a stage never imports the one beside it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from truing.core.records import Answer, ChoiceScores, Conversation, Decoding, Outcome, Question
+
+Misfit = Callable[[Conversation, Decoding], str]
+"""Why a prompt cannot be answered at all (it is longer than the context); empty where it can."""
+
+
+def never_misfits(_prompt: Conversation, _decoding: Decoding) -> str:
+    """For systems that take prompts of any length."""
+    return ""
 
 
 class Sampler(Protocol):

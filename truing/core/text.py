@@ -140,3 +140,9 @@ def reading_grade(text: str) -> float | None:
         return None
     length = len(found) / len(sentences(text))
     return 0.39 * length + 11.8 * sum(map(syllables, found)) / len(found) - 15.59
+
+
+def shorten(text: str, limit: int) -> str:
+    """At most `limit` characters, on one line, with an ellipsis where something was left out."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"

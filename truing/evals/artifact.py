@@ -48,14 +48,15 @@ def read_items(folder: Path) -> list[ItemResult]:
 
 
 def read_reports(folder: Path) -> list[TaskReport]:
-    """The reports of an artifact of this verb."""
+    """The reports of an evaluation on sets."""
     return [TaskReport.model_validate(one) for one in json.loads((folder / "tasks.json").read_text(encoding="utf-8"))]
 
 
 def metrics_of(*folders: Path) -> list[Metric]:
-    """What these evaluations may be compared on: truing's own metrics, and those of the suites that they measured.
+    """What these evaluations may be compared on: truing's own metrics, and those that the tasks of others name (suites,
+    lm-evaluation-harness).
 
-    Raises `InputError` where a suite's files were changed between them.
+    Raises `InputError` where what such a task asks was changed between them.
     """
     known = {metric.task: metric for metric in METRICS}
     found = dict(known)
@@ -65,7 +66,7 @@ def metrics_of(*folders: Path) -> list[Metric]:
             own = {metric.task: metric for metric in report.metrics if metric.task not in known}
             if own and seen.setdefault(report.task, report).files != report.files:
                 raise InputError(
-                    f"the suite {report.task} was changed between the evaluations; evaluate all of them by the same "
+                    f"what {report.task} asks was changed between the evaluations; evaluate all of them by the same "
                     "files"
                 )
             found |= own

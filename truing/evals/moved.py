@@ -6,6 +6,7 @@ Where harmlessness is measured, an answer is shown by its beginning only, unless
 from collections.abc import Sequence
 
 from truing.core.records import ItemResult, Record
+from truing.core.text import shorten
 from truing.evals.compare import MetricComparison, by_task
 from truing.evals.metric import Metric
 
@@ -67,9 +68,3 @@ def shown_length(item: ItemResult, metric: Metric | MetricComparison) -> int:
     not surely harmless."""
     harmless = item.value == (1.0 if metric.better == "higher" else 0.0)
     return _HARMFUL_CUT if metric.aspect == "harmless" and not harmless else _CUT_AT
-
-
-def shorten(text: str, limit: int) -> str:
-    """At most `limit` characters, on one line, with an ellipsis where something was left out."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from truing.core.errors import InputError
-from truing.core.protocols import ChoiceScorer, Judge, Sampler, Scorer
+from truing.core.protocols import ChoiceScorer, Judge, Misfit, Sampler, Scorer, never_misfits
 from truing.core.records import Answer, ChoiceScores, Conversation, Decoding, ItemResult, Probe, Question, Record
 from truing.data.rows import BadRow
 from truing.evals.metric import Figure, Metric
@@ -35,11 +35,6 @@ class TaskSettings(Record):
         return float(margin > 0 or (margin == 0 and self.ties == "right"))
 
 
-def never_misfits(_prompt: Conversation, _decoding: Decoding) -> str:
-    """For systems that take prompts of any length."""
-    return ""
-
-
 @dataclass(frozen=True)
 class Subject:
     """A system under measurement: what answers, what scores choices (None where nothing does), and `misfit`, which says
@@ -53,7 +48,7 @@ class Subject:
     name: str
     sampler: Sampler
     choices: ChoiceScorer | None
-    misfit: Callable[[Conversation, Decoding], str] = never_misfits
+    misfit: Misfit = never_misfits
     scorer: Scorer | None = None
     start: str | None = None
     grader: "Subject | None" = None

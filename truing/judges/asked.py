@@ -7,8 +7,7 @@ this file.
 """
 
 import json
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,21 +15,15 @@ from pydantic import Field
 
 from truing.core.config import Config, read_toml
 from truing.core.digest import digest
-from truing.core.protocols import Sampler
+from truing.core.protocols import Misfit, Sampler, never_misfits
 from truing.core.records import Conversation, Decoding, Message, Outcome, Record
 from truing.core.statistics import mcnemar_exact
+from truing.core.text import shorten
+from truing.judges.reply import json_object
 from truing.judges.scope import says_nothing
 
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+_REASON = 120  # characters of a reply that are kept
 _VERDICTS = {"yes": 1.0, "no": 0.0, "unknown": None}
-
-
-Misfit = Callable[[Conversation, Decoding], str]
-
-
-def fits(_prompt: Conversation, _decoding: Decoding) -> str:
-    """For models that take prompts of any length."""
-    return ""
 
 
 class RubricConfig(Config):
@@ -52,7 +45,7 @@ class RubricJudge:
     """1.0: yes. 0.0: no. None: the model says that it cannot tell, its reply is not one JSON object with a `verdict`,
     or there is nothing to judge."""
 
-    def __init__(self, sampler: Sampler, config: RubricConfig, name: str, misfit: Misfit = fits) -> None:
+    def __init__(self, sampler: Sampler, config: RubricConfig, name: str, misfit: Misfit = never_misfits) -> None:
         """`name` is that of the model, as it will stand in the judge's; `misfit` says why it cannot take a prompt."""
         self.sampler, self.config, self.misfit = sampler, config, misfit
         self.version = f"rubric-1 ({name}, {digest([config.criterion, _rubric_prompt((), '', '')])[:12]})"
@@ -80,11 +73,11 @@ class RubricJudge:
 
 def read_verdict(reply: str) -> Outcome:
     """A rubric's reply: one JSON object, alone or in one code fence, with `verdict` yes, no or unknown."""
-    found = _object(reply) or {}
+    found = json_object(reply) or {}
     verdict = found.get("verdict")
     if not isinstance(verdict, str) or verdict not in _VERDICTS:
-        return Outcome(value=None, reason=f"the judge's reply holds no verdict: {_shortened(reply)}")
-    return Outcome(value=_VERDICTS[verdict], reason=_shortened(str(found.get("reason", ""))))
+        return Outcome(value=None, reason=f"the judge's reply holds no verdict: {shorten(reply, _REASON)}")
+    return Outcome(value=_VERDICTS[verdict], reason=shorten(str(found.get("reason", "")), _REASON))
 
 
 class Preference(Record):
@@ -136,7 +129,7 @@ class PairwiseJudge:
 
 def read_place(reply: str) -> int | None:
     """A comparison's reply: 1, 2, 0 for a tie, None for anything else."""
-    found = _object(reply)
+    found = json_object(reply)
     return None if found is None else {"first": 1, "second": 2, "tie": 0}.get(str(found.get("better")))
 
 
@@ -192,25 +185,3 @@ def _ask(before: str, values: dict[str, str], after: str) -> Conversation:
 def _request(prompt: Conversation) -> str:
     """A single turn as it is, several with their roles."""
     return prompt[0].content if len(prompt) == 1 else "\n\n".join(f"{turn.role}: {turn.content}" for turn in prompt)
-
-
-def _object(reply: str) -> dict[str, object] | None:
-    """The JSON object that the whole reply is; None where it is none, or where a key stands twice."""
-    text = reply.strip()
-    fenced = _FENCE.fullmatch(text)
-    try:
-        found = json.loads(fenced[1] if fenced else text, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key stands twice")
-    return dict(pairs)
-
-
-def _shortened(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 120 else line[:119] + "…"

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from truing.core.errors import InputError
-from truing.core.protocols import Judge, Sampler
+from truing.core.protocols import Judge, Misfit, Sampler
 from truing.core.records import Progress
 from truing.data.labelled import LabelledSet, Question, read_labelled
 from truing.evals.tasks.harmbench import NotRefused
 from truing.judges.agreement import Validation, validate
-from truing.judges.asked import Misfit
 from truing.judges.refusal import CHOSEN_ON, RefusalJudge
 from truing.judges.validate import JudgeAccuracy, judge_all
 from truing.ledger.ledger import Ledger

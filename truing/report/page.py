@@ -7,12 +7,13 @@ from datetime import datetime
 from pathlib import Path
 
 from truing.core.records import ItemResult
+from truing.core.text import shorten
 from truing.core.watch import Iteration, Reading
 from truing.data.overlap import Overlap
 from truing.data.statistics import DataStatistics
 from truing.evals.compare import MetricComparison
 from truing.evals.gate import GateReport
-from truing.evals.moved import shorten, shown_length
+from truing.evals.moved import shown_length
 from truing.evals.run import METRICS
 from truing.judges.validate import JudgeAccuracy
 from truing.ledger.lineage import Trace

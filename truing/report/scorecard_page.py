@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from truing.core.text import shorten
 from truing.evals.compare import Verdict
 from truing.evals.metric import Aspect
-from truing.evals.moved import shorten
 from truing.evals.scorecard import ASPECTS, Line, SampleAnswer, Scorecard, Source
 
 _CUT, _RISKY_CUT, _PROMPT_CUT = 220, 90, 300

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.providers.conftest import Scripted
-from truing.core.records import ChoiceScores, Conversation, Decoding, ItemResult, Question
+from truing.core.protocols import Misfit, never_misfits
+from truing.core.records import ChoiceScores, ItemResult, Question
 from truing.evals.metric import Figure
-from truing.evals.task import Loaded, Subject, Task, TaskSettings, missing_files, never_misfits
+from truing.evals.task import Loaded, Subject, Task, TaskSettings, missing_files
 from truing.loops.verbs.benchmark import figures_of
 
 
@@ -37,7 +38,7 @@ class ScriptedChoices:
 def subject(
     score: Callable[[str, str], float] = lambda _context, choice: -float(len(choice)),
     answer: Callable[[str], str] = lambda prompt: f"answer to {prompt}",
-    misfit: Callable[[Conversation, Decoding], str] = never_misfits,
+    misfit: Misfit = never_misfits,
     likelihood: Callable[[str, str], list[float]] = lambda _prompt, answer: [-1.0] * len(answer),
 ) -> Subject:
     """A system under measurement; `score` gives a choice's log-probability, `likelihood` those of an answer's

@@ -111,36 +111,23 @@ def _fit(
     def judged(train: Any) -> Any:
         return features(states, strings, *moments(states[train]))
 
-    def beginning(row: LabelledAnswer) -> str:
-        read = reader.sequence(row.prompt, row.answer)
-        text: str = reader.chat.text(read.ids[read.scored_from :])
-        return text
-
     methods = {
         "words": fitting.words_of([row.answer for row in used]),
-        "words it reads": fitting.words_of([beginning(row) for row in used]),
+        "words it reads": fitting.words_of([_beginning(reader, row) for row in used]),
         "states": lambda train: judged(train)[:, :-1],
         "judge": judged,
     }
-    said = {"strings": strings > 0 if one.question == "refusal" else strings < 0}
-    done, total = 0, len(methods) * len(cells)
-    for name, made in methods.items():
+    verdicts = {"strings": strings > 0 if one.question == "refusal" else strings < 0}
+    for done, (name, made) in enumerate(methods.items()):
         odds = np.zeros(len(used))
-        for test, found in fitting.held_out_logits(
-            [(name, made)], labels, clusters, config.penalties, cells, step.seed
-        ):
+        held_out = fitting.held_out_logits([(name, made)], labels, clusters, config.penalties, cells, step.seed)
+        for cell, (test, found) in enumerate(held_out, start=1):
             odds[test] = found
-            done += 1
-            yield Progress(stage="fitting", done=done, total=total)
-        said[name] = odds > 0
-    table = []
-    for name, verdicts in said.items():
-        by_id: dict[str, float | None] = {row.id: float(yes) for row, yes in zip(used, verdicts, strict=True)}
-        data = f"{one.title}, each answer by a fit that saw neither its prompt nor its source model"
-        every = [by_id.get(row.id) for row in rows]
-        table.append(agreement_of(name, data, every, [row.label for row in rows], [row.cluster for row in rows]))
+            yield Progress(stage="fitting", done=done * len(cells) + cell, total=len(methods) * len(cells))
+        verdicts[name] = odds > 0
+    said = {name: dict(zip([row.id for row in used], map(float, yes), strict=True)) for name, yes in verdicts.items()}
+    table = [_held_against(name, one, rows, by_id) for name, by_id in said.items()]
     fit, _ = fitting.fit_best([("judge", judged)], labels, clusters, np.arange(len(used)), config.penalties, step.seed)
-    mean, scale = moments(states)
     trunk = step.context.trunk
     settings = TrainedSettings(
         question=config.question,
@@ -157,10 +144,24 @@ def _fit(
         sources=tuple(sorted(set(sources))),
         accuracy=table[-1].accuracy,
     )
+    mean, scale = moments(states)
     weights = {"mean": mean, "scale": scale, "weight": fit.weight, "bias": np.array([fit.bias])}
-    kept = [HeldOut(id=row.id, row=row.sha256, verdict=by_id.get(row.id)) for row in rows]
+    kept = [HeldOut(id=row.id, row=row.sha256, verdict=said["judge"].get(row.id)) for row in rows]
     save_judge(step.folder, settings, weights, kept)
     return table
+
+
+def _beginning(reader: Any, row: LabelledAnswer) -> str:
+    """The part of an answer that the judge reads, as text."""
+    read = reader.sequence(row.prompt, row.answer)
+    text: str = reader.chat.text(read.ids[read.scored_from :])
+    return text
+
+
+def _held_against(name: str, one: LabelledSet, rows: Sequence[LabelledAnswer], by_id: Mapping[str, float]) -> Agreement:
+    data = f"{one.title}, each answer by a fit that saw neither its prompt nor its source model"
+    verdicts = [by_id.get(row.id) for row in rows]
+    return agreement_of(name, data, verdicts, [row.label for row in rows], [row.cluster for row in rows])
 
 
 def read_table(folder: Path) -> list[Agreement]:
