@@ -2,7 +2,7 @@
 
     python benchmarks/oracle.py                      every stage that has not been run yet, then the table
     python benchmarks/oracle.py --stages base rloo-band --minutes 10
-    python benchmarks/oracle.py --write docs         the table and the curve into docs/rlhf.md
+    python benchmarks/oracle.py --write docs         the table into docs/rlhf.md, the curve beside it
 
     base               answers of the bare model to held-out prompts; best of n of them, with its bound on the KL
     ppo-band, rloo-band    an answer's length shall lie in a band
@@ -49,6 +49,7 @@ from truing.train.rollouts import RolloutConfig
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / ".bench" / "oracle"
 PAGE, BEGIN, END = "rlhf.md", "<!-- oracle: begin -->\n", "<!-- oracle: end -->\n"
+FIGURE = "over-optimisation.svg"
 LOW, HIGH = 12, 24  # the band, in tokens
 STAGES = ("base", "ppo-band", "rloo-band", "ppo-word", "rloo-word", "over-rloo")
 
@@ -287,20 +288,62 @@ def table(results: dict[str, Any], kept: Path) -> str:
                     f"| {title} | {method.upper()} | {one['kl_k1']:.2f} | {shown(one['reward'])} | "
                     f"{one['iterations']} | {one['minutes']:.0f} |"
                 )
-    over = read_curve(kept / "over-rloo.jsonl")
-    if over and "base" in results:
-        start = results["base"]["over"][0]
+    if (curve := over_optimised(results, kept)) is not None:
+        points, best, fits = curve
         lines += ["", "| √KL | proxy | gold |", "|---|---|---|"]
-        points = [(math.sqrt(max(one["kl_k3"], 0)), one["reward"], one["gold"]) for _, one in sorted(over.items())]
         lines += [f"| {d:.2f} | {said:.3f} | {gold:.3f} |" for d, said, gold in points[:: max(1, len(points) // 10)]]
-        moved = [(d, gold - start["gold"]) for d, _, gold in points if d > 0.05]
-        if len(moved) > 2:
-            alpha, beta = fitted(moved, logarithm=True)
-            lines += ["", f"RLOO's gold reward above the start: d({alpha:.2f} − {beta:.2f} ln d), d = √KL."]
-        best = [(math.sqrt(row["kl"]), row["gold"] - start["gold"]) for row in results["base"]["over"][1:]]
-        alpha, beta = fitted(best, logarithm=False)
-        lines.append(f"Best of n: d({alpha:.2f} − {beta:.2f} d).")
+        (alpha, beta), (of_best, falls) = fits
+        lines += ["", f"![Proxy and gold reward along √KL: the one rises, the other turns]({FIGURE})", ""]
+        lines.append(f"RLOO's gold reward above the start: d({alpha:.2f} − {beta:.2f} ln d), d = √KL.")
+        lines.append(f"Best of n, up to {2 ** len(best)}: d({of_best:.2f} − {falls:.2f} d).")
     return "\n".join(lines) + "\n"
+
+
+Points = list[tuple[float, float, float]]  # (√KL, proxy, gold)
+
+
+def over_optimised(
+    results: dict[str, Any], kept: Path
+) -> tuple[Points, Points, tuple[tuple[float, float], tuple[float, float]]] | None:
+    """RLOO's rounds, the best of n from 2 on, and the fits of their gold rewards above the start; None: not yet run."""
+    over = read_curve(kept / "over-rloo.jsonl")
+    if len(over) < 3 or "base" not in results:
+        return None
+    start, *more = results["base"]["over"]
+    rounds = [(math.sqrt(max(one["kl_k3"], 0)), one["reward"], one["gold"]) for _, one in sorted(over.items())]
+    best = [(math.sqrt(row["kl"]), row["reward"][0], row["gold"]) for row in more]
+    fits = (
+        fitted([(d, gold - start["gold"]) for d, _, gold in rounds if d > 0.05], logarithm=True),
+        fitted([(d, gold - start["gold"]) for d, _, gold in best], logarithm=False),
+    )
+    return rounds, best, fits
+
+
+def plot(results: dict[str, Any], kept: Path, file: Path) -> None:
+    """Proxy and gold along √KL: each round of RLOO, and the fitted form of its gold; the best of n beside it."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    if (curve := over_optimised(results, kept)) is None:
+        return
+    rounds, best, ((alpha, beta), _) = curve
+    start = results["base"]["over"][0]["gold"]
+    matplotlib.rcParams["svg.hashsalt"] = "over-optimisation"
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained", sharey=True)
+    along = np.linspace(0.05, max(d for d, _, _ in rounds), 200)
+    left.plot(along, start + along * (alpha - beta * np.log(along)), color="#2a6f97")
+    for axis, points, title in ((left, rounds, "RLOO, a point a round"), (right, best, "best of n")):
+        for column, (name, colour) in enumerate((("proxy", "#c8553d"), ("gold", "#2a6f97")), start=1):
+            axis.plot([p[0] for p in points], [p[column] for p in points], "o", ms=3, color=colour, label=name)
+        axis.set_title(title, fontsize=9, loc="left")
+        axis.set_xlabel("√KL, KL in nats an answer")
+        axis.grid(alpha=0.3)
+    left.set_ylabel("mean reward")
+    left.legend(frameon=False)
+    figure.savefig(file, metadata={"Date": None})
+    pyplot.close(figure)
 
 
 def shown(pair: Sequence[float]) -> str:
@@ -340,6 +383,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.write is not None:
         page = asked.write / PAGE
         before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        plot(results, asked.kept, asked.write / FIGURE)
         page.write_text(before + BEGIN + table(results, asked.kept) + END + rest.partition(END)[2], encoding="utf-8")
     return 0
 
