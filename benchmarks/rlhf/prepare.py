@@ -23,7 +23,7 @@ from truing.providers.reward import RewardSettings
 ALL_LAYERS = AdapterConfig(upper_layers=None)
 PAIRS, MICRO = 64, 8  # the reward model's pairs, and how many make a step
 ANSWERS, MINIBATCH, EPOCHS = 16, 8, 2  # an iteration's answers, those of a minibatch of PPO's, and PPO's epochs
-SAMPLES = {"ppo": 4, "ppo-shared": 4, "ppo-alone": 1, "rloo": 4}  # answers to each prompt
+SAMPLES = {"ppo": 4, "ppo-shared": 4, "ppo-alone": 1, "rloo": 4, "grpo": 4}  # answers to each prompt
 LONGEST_PROMPT, LONGEST_ANSWER = 192, 64  # in training
 DRAWN, DRAWN_PROMPT, DRAWN_ANSWER = 96, 256, 128  # in the comparison of drawing
 

@@ -1,4 +1,4 @@
-"""RLHF beside its peers: a reward model's step, a PPO iteration, drawing answers, and RLOO.
+"""RLHF beside its peers: a reward model's step, a PPO iteration, drawing answers, RLOO and GRPO.
 
     make bench-rlhf
     make bench-rlhf ARGS="--only ppo --steps 1"
@@ -7,9 +7,9 @@ The same model (float32, LoRA of rank 16 on all linear layers, no checkpointing)
 both sides; each peer in an environment of its own, made under --work. Steps are taken in turn, ours and the peer's, and
 only medians and ratios count. Each comparison has processes of its own, so that their peaks of memory are its own.
 
-What both compute is shown first where it should be equal: rewards and gradient of the reward model, and RLOO's
-gradient, from saved adapters that are not zero. PPO's gradients differ by design (TRL pays a score one token after the
-end of turn), so divergence and scores are compared instead. Needs about 25 minutes and 20 GB, for the peers.
+What both compute is shown first where it should be equal: rewards and gradient of the reward model, and the gradients
+of RLOO and GRPO, from saved adapters that are not zero. PPO's gradients differ by design (TRL pays a score one token
+after the end of turn), so divergence and scores are compared instead. Needs about 25 minutes and 20 GB, for the peers.
 """
 
 import argparse
@@ -65,6 +65,9 @@ COMPARISONS = {
     ),
     "rloo": Comparison(
         "RLOO iteration, 4 × 4 answers", "TRL 1.16.0", "1.16.0", "trl_worker.py", {"rloo": ""}, 2, checked=True
+    ),
+    "grpo": Comparison(
+        "GRPO iteration, 4 × 4 answers", "TRL 1.16.0", "1.16.0", "trl_worker.py", {"grpo": ""}, 1, checked=True
     ),
 }  # fmt: skip
 

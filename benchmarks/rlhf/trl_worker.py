@@ -1,4 +1,4 @@
-"""TRL's side of the reward model's step, RLOO and generation: its own trainers and transformers' own `generate`.
+"""TRL's side of the reward model's step, RLOO, GRPO and generation: its own trainers and transformers' own `generate`.
 
 `compute_loss` of a real trainer, then backward and AdamW; logging and callbacks are left out, in TRL's favour. RLOO is
 given its answers: `_generate` alone is replaced, and what follows it (log-probabilities of the policy and the
@@ -25,7 +25,7 @@ from transformers import (
     StoppingCriteria,
     StoppingCriteriaList,
 )  # fmt: skip
-from trl import RewardConfig, RewardTrainer, RLOOConfig, RLOOTrainer
+from trl import GRPOConfig, GRPOTrainer, RewardConfig, RewardTrainer, RLOOConfig, RLOOTrainer
 from worker import serve
 
 PAIRS, MICRO, SAMPLES, BATCH = 64, 8, 4, 48
@@ -67,24 +67,30 @@ class Reward:
         return batch
 
 
-class RLOO:
-    """`RLOOTrainer` on given answers."""
+class Grouped:
+    """`RLOOTrainer` or `GRPOTrainer` on given answers. GRPO's reference model is not asked: its coefficient is 0."""
 
-    def __init__(self, model: str, work: Path) -> None:
+    def __init__(self, model: str, work: Path, kind: str) -> None:
         self.groups = json.loads((work / "given.json").read_text())["groups"][str(SAMPLES)]
         rows = 4 * SAMPLES
-        self.trainer = RLOOTrainer(
+        self.kind = kind
+        trainer, config, own = {
+            "rloo": (RLOOTrainer, RLOOConfig, {"beta": 0.05}),
+            "grpo": (GRPOTrainer, GRPOConfig, {"beta": 0.0, "loss_type": "grpo", "scale_rewards": "none"}),
+        }[kind]
+        self.trainer = trainer(
             model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
             reward_funcs=[self._scores],
-            args=RLOOConfig(
-                tempfile.mkdtemp(), beta=0.05, num_generations=SAMPLES, per_device_train_batch_size=rows,
-                max_completion_length=64, temperature=1.0, **PLAIN,
+            args=config(
+                tempfile.mkdtemp(), num_generations=SAMPLES, per_device_train_batch_size=rows,
+                max_completion_length=64, temperature=1.0, **own, **PLAIN,
             ),
             processing_class=AutoTokenizer.from_pretrained(model),
             train_dataset=Dataset.from_list([{"prompt": group["prompt"]} for group in self.groups]),
             peft_config=_lora(work / "policy"),
         )  # fmt: skip
         self.trainer._generate = self._given
+        self.trainer.current_gradient_accumulation_steps = 1  # `train` would set it
         self.optimiser = _Optimiser(self.trainer.model, work / "policy")
         self.asked: list[int] = []
 
@@ -110,11 +116,13 @@ class RLOO:
         inputs: dict[str, Any] = self.trainer._generate_and_score_completions(rows)
         return inputs
 
-    def _given(self, prompts: list[Any]) -> tuple[list[list[int]], list[list[int]], list[Any]]:
-        """In place of `_generate`: ids of prompts and answers, and texts, which nothing reads."""
+    def _given(self, prompts: list[Any]) -> tuple[Any, ...]:
+        """In place of `_generate`: ids of prompts and answers, and texts, which nothing reads. GRPO asks for more: a
+        mask of tools, log-probabilities of an inference server, other columns, and images; there are none."""
         ids = [self.groups[number]["ids"] for number in self.asked for _ in range(SAMPLES)]
         answers = [answer for number in self.asked for answer in self.groups[number]["answers"]]
-        return ids, answers, [[{"role": "assistant", "content": ""}] for _ in prompts]
+        texts = [[{"role": "assistant", "content": ""}] for _ in prompts]
+        return (ids, answers, texts) if self.kind == "rloo" else (ids, answers, None, texts, None, {}, None, None)
 
     def _scores(self, completions: list[Any], **_others: Any) -> list[float]:
         scores = [score for number in self.asked for score in self.groups[number]["scores"]]
@@ -209,8 +217,8 @@ if __name__ == "__main__":
     it: Any
     if kind == "reward":
         it = Reward(model, file, Path(work))
-    elif kind == "rloo":
-        it = RLOO(model, Path(work))
+    elif kind in ("rloo", "grpo"):
+        it = Grouped(model, Path(work), kind)
     else:
         it = Generation(model, Path(work))
     serve({"ready": lambda: None, **{name: getattr(it, name) for name in ("check", "step") if hasattr(it, name)}})

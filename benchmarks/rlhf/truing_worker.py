@@ -43,6 +43,7 @@ from truing.engine.tree import TokenSequence, build_forest
 from truing.engine.trunk import Trunk
 from truing.providers.reward import RewardModel
 from truing.train import rollouts
+from truing.train.grpo import GRPOConfig, train_grpo
 from truing.train.optimise import OptimiserConfig
 from truing.train.policy import KLConfig
 from truing.train.ppo import PPOConfig, train_ppo
@@ -107,7 +108,7 @@ class Reward:
 
 
 class Policy:
-    """An iteration of PPO or RLOO on given answers: `train_ppo`, `train_rloo`."""
+    """An iteration of PPO, RLOO or GRPO on given answers: `train_ppo`, `train_rloo`, `train_grpo`."""
 
     def __init__(self, trunk: Trunk, work: Path, kind: str) -> None:
         self.trunk, self.work, self.kind = trunk, work, kind
@@ -130,12 +131,10 @@ class Policy:
         return found
 
     def check(self, prompts: list[int], orders: list[list[int]], save_to: str) -> None:
-        """Write the gradient of RLOO's first update on the answers to these prompts, from the saved policy."""
+        """Write the gradient of the first update on the answers to these prompts, from the saved policy."""
         del orders
         gradients = _caught(self.trunk, "check", {})
-        config = RLOOConfig(**self._common(1), epochs=1, optimiser=_not_moving())
-        asked = [conversation(self.groups[number]["prompt"]) for number in prompts]
-        records = train_rloo(self.trunk, self.chat, asked, self, config, name="check")
+        records = self._grouped(prompts, 1, "check", _not_moving())
         next(records)
         copy_weights(self.work / "policy", self.trunk, "check")
         list(records)
@@ -144,11 +143,11 @@ class Policy:
 
     def begin(self, steps: int) -> dict[str, Any]:
         """Up to the first iteration."""
-        asked = [conversation(group["prompt"]) for group in self.groups]
-        if self.kind == "rloo":
-            settings = RLOOConfig(**self._common(steps), epochs=1, optimiser=OptimiserConfig(learning_rate=1e-5))
-            self.records = train_rloo(self.trunk, self.chat, asked, self, settings)
+        if self.kind in ("rloo", "grpo"):
+            everything = list(range(len(self.groups)))
+            self.records = self._grouped(everything, steps, "policy", OptimiserConfig(learning_rate=1e-5))
         else:
+            asked = [conversation(group["prompt"]) for group in self.groups]
             config = PPOConfig(
                 **{**self._common(steps), "minibatch_prompts": MINIBATCH // self.samples}, epochs=EPOCHS,
                 critic="shared" if self.kind == "ppo-shared" else "adapter",
@@ -159,6 +158,16 @@ class Policy:
         settled = next(self.records)
         copy_weights(self.work / "policy", self.trunk, "policy")
         return {"microbatch_tokens": settled.microbatch_tokens}
+
+    def _grouped(self, prompts: list[int], steps: int, name: str, optimiser: OptimiserConfig) -> Any:
+        """RLOO, or GRPO in the form that both sides have: no division by the group's deviation (TRL's is the sample's,
+        plus 1e-4) and no divergence (its gradient is another one here)."""
+        common = {**self._common(steps), "epochs": 1, "optimiser": optimiser}
+        asked = [conversation(self.groups[number]["prompt"]) for number in prompts]
+        if self.kind == "rloo":
+            return train_rloo(self.trunk, self.chat, asked, self, RLOOConfig(**common), name=name)
+        config = GRPOConfig(**{**common, "kl": KLConfig(coefficient=0.0)}, divide_by_std=False)
+        return train_grpo(self.trunk, self.chat, asked, self, config, name=name)
 
     def step(self, prompts: list[int], orders: list[list[int]]) -> dict[str, Any]:
         """The trainer's next iteration: its seconds, tokens and operations, mean divergence and score."""
@@ -172,7 +181,7 @@ class Policy:
     version = "given"
 
     def score(self, rows: Sequence[tuple[Conversation, Any]]) -> list[float]:
-        """RLOO's reward: the scores that came with the answers."""
+        """The reward of RLOO and GRPO: the scores that came with the answers."""
         known = {
             (conversation(group["prompt"]), tuple(answer[:-1])): score
             for group in self.groups for answer, score in zip(group["answers"], group["scores"], strict=True)
@@ -205,7 +214,7 @@ class Policy:
             one = Operations(self.trunk, build_forest([TokenSequence((*ids, *answer), len(ids)) for answer in answers]))
             policy = one.forward_and_backward + 2 * one.head
             total += one.forward + one.head + one.head  # the reference's log-probabilities; entropies, once
-            if self.kind == "rloo":
+            if self.kind in ("rloo", "grpo"):
                 total += policy
             else:
                 critic = 0.0 if self.kind == "ppo-shared" else one.forward_and_backward
