@@ -41,10 +41,11 @@ class Worker:
         self.model.batch_size_per_gpu = self.batch
         return seconds
 
-    def run(self, count: int) -> dict[str, Any]:
-        """Both tasks on so many questions: wall-clock seconds, means, and each question's log-probabilities."""
+    def run(self, count: int, first: int | None = None) -> dict[str, Any]:
+        """Both tasks on so many questions (see `questions`): wall-clock seconds, means, and each question's
+        log-probabilities."""
         with tempfile.TemporaryDirectory() as folder:
-            names = self._tasks(Path(folder), count)
+            names = self._tasks(Path(folder), questions(self.file, count, first))
             manager = TaskManager(include_path=folder)
             started = time.perf_counter()
             found = lm_eval.simple_evaluate(
@@ -66,11 +67,11 @@ class Worker:
             result["prompt"] = first[0][0] if isinstance(first, list) else first["gen_args_0"]["arg_0"]
         return result
 
-    def _tasks(self, folder: Path, count: int) -> dict[str, str]:
+    def _tasks(self, folder: Path, asked: list[dict[str, Any]]) -> dict[str, str]:
         """Write the rows, and a task of each form that includes the harness's own."""
         rows = folder / "rows.jsonl"
         kept = ("question", "mc1_targets", "mc2_targets")
-        lines = [json.dumps({key: row[key] for key in kept}) for row in questions(self.file, count)]
+        lines = [json.dumps({key: row[key] for key in kept}) for row in asked]
         rows.write_text("\n".join(lines) + "\n")
         own = Path(lm_eval.__file__).parent / "tasks" / "truthfulqa"
         names = {}

@@ -25,6 +25,7 @@ sys.path.insert(0, str(BESIDE))  # the line protocol and the environments are th
 VERSION = "0.4.13"
 REQUIREMENTS = ["torch==2.13.0", f"lm-eval[hf]=={VERSION}", "transformers==5.23.0", "accelerate"]
 LIMIT = 1e-3
+PART, QUESTIONS = 25, 817
 
 
 def main() -> None:
@@ -36,6 +37,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".bench"), help="where environments and results go")
     parser.add_argument("--count", type=int, default=100, help="questions that both sides answer (817: all)")
     parser.add_argument("--rounds", type=int, default=1, help="how often each side answers them, in turn")
+    parser.add_argument(
+        "--parts", action="store_true", help=f"all questions on both sides, {PART} at a time, each kept"
+    )
     parser.add_argument("--all-of-ours", action="store_true", help="also time truing alone on all 817 questions")
     options = parser.parse_args()
     work = options.work.resolve()
@@ -55,6 +59,10 @@ def main() -> None:
         work / f"lm-eval-{VERSION}.log",
     )
     result: dict[str, Any] = {"version": VERSION, "threads": threads, "count": options.count, "processor": processor()}
+    if options.parts:
+        theirs.call("settle", count=1)
+        in_parts(ours, theirs, work / f"eval-{QUESTIONS}")
+        return
     result["batch_sizes"] = theirs.call("settle", count=min(5, options.count))
     ours.call("run", count=min(5, options.count))
     rounds = []
@@ -72,6 +80,42 @@ def main() -> None:
     print(table(result))
     if not result["equal"]["agrees"]:
         raise SystemExit("the two sides differ")
+
+
+def in_parts(ours: Any, theirs: Any, kept: Path) -> None:
+    """Every question on both sides, a part at a time; a stopped run goes on with the first part that is not kept."""
+    kept.mkdir(exist_ok=True)
+    parts = [(first, min(PART, QUESTIONS - first)) for first in range(0, QUESTIONS, PART)]
+    found = []
+    for first, count in parts:
+        file = kept / f"{first}.json"
+        if not file.exists():
+            mine, tied = (ours.call("run", count=count, first=first, ties=ties) for ties in ("strict", "right"))
+            other = theirs.call("run", count=count, first=first)
+            one = {"equal": equality(mine, other, tied), "seconds": [mine["seconds"], other["seconds"]], "count": count}
+            file.write_text(json.dumps(one))
+        found.append(json.loads(file.read_text()))
+        print(f"{first + count} of {QUESTIONS} questions: {found[-1]['seconds']}", flush=True)
+    print(parts_table(found))
+    if not all(one["equal"]["agrees"] for one in found):
+        raise SystemExit("the two sides differ")
+
+
+def parts_table(found: list[dict[str, Any]]) -> str:
+    """What all parts together say: the largest difference, both figures, and each side's seconds."""
+    asked = sum(one["count"] for one in found)
+    worst = max(max(one["equal"]["largest difference of a log-probability"].values()) for one in found)
+    choices = sum(one["equal"]["choices"] for one in found)
+    lines = [f"{choices} log-probabilities of {asked} questions differ by at most {worst:.1e} nat.", ""]
+    lines += ["| | MC1 | MC2 | s |", "|---|---|---|---|"]
+    for side, name in enumerate(("truing", f"lm-evaluation-harness {VERSION}")):
+        key = ("truing", "harness")[side]
+        means = [
+            sum(one["equal"]["means"][form][key] * one["count"] for one in found) / asked for form in ("mc1", "mc2")
+        ]
+        seconds = sum(one["seconds"][side] for one in found)
+        lines.append(f"| {name} | {means[0]:.6f} | {means[1]:.6f} | {seconds:.0f} |")
+    return "\n".join(lines)
 
 
 def equality(ours: dict[str, Any], theirs: dict[str, Any], tied: dict[str, Any]) -> dict[str, Any]:

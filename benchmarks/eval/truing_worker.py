@@ -39,12 +39,13 @@ class Worker:
         self.file = Path(file)
         self.system = LocalSystem(Trunk.load(model))
 
-    def run(self, count: int, ties: str = "strict") -> dict[str, Any]:
-        """Both figures on so many questions: wall-clock seconds, means, each question's log-probabilities in the order
-        of the file, and the tree's share of the plain tokens."""
+    def run(self, count: int, ties: str = "strict", first: int | None = None) -> dict[str, Any]:
+        """Both figures on so many questions (see `questions`): wall-clock seconds, means, and each question's
+        log-probabilities in the order of the file."""
         watched = Watched(self.system)
         subject = Subject("local", self.system, watched)
-        wanted = {str(row["id"]) for row in questions(self.file, count)}
+        asked = questions(self.file, count, first)
+        wanted = {str(row["id"]) for row in asked}
         started = time.perf_counter()
         rows = [row for row in read_choices(self.file, binary=False)[0] if row.id in wanted]
         items = list(EDITION_817.run(subject, rows, TaskSettings(ties=ties)))  # type: ignore[arg-type]
@@ -54,7 +55,7 @@ class Worker:
         }
         seconds = time.perf_counter() - started
         logprobs: dict[str, list[list[float]]] = {"mc1": [], "mc2": []}
-        for row, plain in zip(rows, questions(self.file, count), strict=True):
+        for row, plain in zip(rows, asked, strict=True):
             question: Question = EDITION_817.question(row)
             at = dict(zip(question.choices, watched.seen[question.context].logprobs, strict=True))
             for form in logprobs:
