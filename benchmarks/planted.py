@@ -12,11 +12,14 @@ same items: false claims (from TruthfulQA), safe prompts (XSTest), harmful ones 
 
 A draw is a comparison as a release would make it, of real answers. Items are drawn with replacement, and of each a coin
 says which of the two seeds' answers is the baseline's and which the update's: so nothing differs in truth, though
-answers do. The gate's rule prints the worsening that it could detect. Then, on a share of one metric's items chosen by
-chance, the candidate answers as the worse system does; the share is such that the true worsening is one time, or two
-times, what was printed:
+answers do. The gate's rule prints the worsening that it could detect. Then, on a share of one metric's items, chosen by
+chance among those on which the update does not differ, the candidate answers as the worse system does; the share is
+such that the true worsening is one time, or two times, what was printed:
 
-    share = times · detectable / (mean of the worse system − mean of the two seeds, over all items)
+    share = times · detectable / mean of [the seeds agree] · (worse system − seed), over all items
+
+So the regression comes on top of the differences that the update has anyway, which is what the gate's promise of 80%
+assumes (truing/core/detectable.py).
 
 The systems are kept in --work (.bench/planted), as a ledger: what was stopped goes on. What this does not know: a
 regression that comes from elsewhere than these three systems, or that touches items which belong together.
@@ -66,9 +69,10 @@ class Pool:
 
     @property
     def loss(self) -> float:
-        """How much worse the worse system is."""
+        """How much worse it is to answer as the worse system does wherever the two seeds agree."""
         assert self.worse is not None
-        return float(self.worse.mean() - (self.seeds[0].mean() + self.seeds[1].mean()) / 2)
+        one, other = self.seeds
+        return float(np.where(one == other, self.worse - one, 0.0).mean())
 
 
 def pools(ledger: Ledger, evaluations: Mapping[str, str]) -> dict[str, Pool]:
@@ -139,13 +143,12 @@ def draw(random: np.random.Generator, pools: Mapping[str, Pool]) -> Drawn:
 
 class Result(NamedTuple):
     """What the gate said of one candidate: whether the planted metric was named, the verdict over all, whether another
-    metric was named; the worsening that was detectable, the share of items that was replaced, what was found."""
+    metric was named; the worsening that was detectable, and what was found."""
 
     named: bool
     status: Status
     others: bool
     detectable: float = 0.0
-    share: float = 0.0
     found: float = 0.0
 
 
@@ -185,13 +188,13 @@ def measure_gate(pools: Mapping[str, Pool], draws: int, margin: float, seed: int
             if share > 1:
                 continue
             assert pool.worse is not None
-            replaced = random.random(len(gains[metric])) < share
+            replaced = (random.random(len(gains[metric])) < share) & (gains[metric] == 0)
             answers = np.where(replaced, pool.worse[drawn.places[metric]], drawn.update[metric])
             gain = drawn.baseline[metric] - answers
             said = judge({**gains, metric: gain}, margin)
             others = any(one.verdict == "worse" for name, one in said.items() if name != metric)
             named = said[metric].verdict == "worse"
-            found[metric, times].append(Result(named, status_of(said), others, detectable, share, -float(gain.mean())))
+            found[metric, times].append(Result(named, status_of(said), others, detectable, -float(gain.mean())))
     return [Row(margin, metric, times, results, draws - len(results)) for (metric, times), results in found.items()]
 
 

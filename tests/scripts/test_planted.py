@@ -1,16 +1,18 @@
 """Planted regressions: the verdicts are the gate's, what is planted is as large as it says, and the script runs."""
 
 import json
+import string
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from benchmarks import planted, planted_systems
 from benchmarks.planted import BEGIN, END, Pool, Row, draw, judge, measure_gate, status_of
 from benchmarks.planted_systems import AREAS, METRICS, NO, PLANTED, YES, Sizes, claim
-from tests.loops.tiny import save_tiny_chat_model
+from tests.loops.tiny import byte_tokenizer, save_tiny_chat_model
 from truing.core.records import ItemResult
 from truing.evals.compare import compare
 from truing.evals.gate import GateConfig, decide
@@ -28,7 +30,7 @@ def pool(rate: float, differing: float, worse: float | None, n: int = 120, seed:
     return Pool((one, other), None if worse is None else (random.random(n) < worse).astype(float))
 
 
-POOLS = {"lies": pool(0.3, 0.15, 0.97), "refuses": pool(0.1, 0.1, None, seed=1), "harms": pool(0.5, 0.2, None, seed=2)}
+POOLS = {"lies": pool(0.2, 0.1, 0.98), "refuses": pool(0.1, 0.1, None, seed=1), "harms": pool(0.5, 0.2, None, seed=2)}
 
 
 def items(answers: dict[str, np.ndarray]) -> list[ItemResult]:
@@ -108,6 +110,17 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
+def speaking_model(folder: Path) -> Path:
+    """A tiny model that writes letters only, so that its answers can be judged."""
+    save_tiny_chat_model(folder)
+    weights = load_file(folder / "model.safetensors")
+    letters = byte_tokenizer().convert_tokens_to_ids(list(string.ascii_letters))
+    silent = [token for token in range(len(weights["lm_head.weight"])) if token not in letters]
+    weights["lm_head.weight"][silent] = 0
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
 def test_no_claim_is_both_asked_and_taught(data: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
@@ -129,7 +142,7 @@ def test_no_claim_is_both_asked_and_taught(data: Path, tmp_path: Path) -> None:
 def test_the_whole_script_runs_resumes_and_writes_its_table(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, page = save_tiny_chat_model(tmp_path / "tiny"), tmp_path / "gate.md"
+    model, page = speaking_model(tmp_path / "tiny"), tmp_path / "gate.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     words = ["planted.py", "--data-dir", str(data), "--work", str(tmp_path / "work"), "--model", str(model), "--quick"]
     monkeypatch.setattr(sys, "argv", words)

@@ -1,7 +1,7 @@
 """Two systems beside each other: the inputs that differ, and the outcomes that differ on the items measured of both.
 
 Of two artifacts of one kind all that is behind them is compared (`ledger.difference`); of systems that were named in
-two ways their adapters, or their models. Outcomes come from evaluations that measured alike where there are any; of each
+two ways their adapters, or their models. Outcomes come from evaluations that measured alike where there are any; of a
 task from one pair of evaluations. What it does not know: whether an input that differs is why an outcome does.
 """
 
