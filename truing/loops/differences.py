@@ -124,13 +124,13 @@ def _pairs(ledger: Ledger, one: System, other: System) -> tuple[list[_Pair], lis
         metrics = [metric for metric in known if metric.task in shared]
         names = {metric.task for metric in metrics}
         if metrics:
-            ours, theirs = ([item for item in items[each.id] if item.task in names] for each in (x, y))
-            pairs.append(_Pair(x, y, metrics, ours, theirs))
+            sides = ([item for item in items[each.id] if item.task in names] for each in (x, y))
+            pairs.append(_Pair(x, y, metrics, *sides))
             taken |= names
-    of_each = [set().union(*(tasks[each.id] for each in side.evaluations)) for side in (one, other)]
-    for side, own, others in ((one, *of_each), (other, *of_each[::-1])):
-        if pairs and own - others:
-            notes[f"measured of {side.reference} only: {', '.join(sorted(own - others))}"] = None
+    ours, theirs = (set[str]().union(*(tasks[each.id] for each in side.evaluations)) for side in (one, other))
+    for name, only in ((one.reference, ours - theirs), (other.reference, theirs - ours)):
+        if pairs and only:
+            notes[f"measured of {name} only: {', '.join(sorted(only))}"] = None
     return pairs, list(notes)
 
 
