@@ -101,7 +101,8 @@ def _print_changes(
 ) -> None:
     if not changes:
         return
-    table = Table(*(["what"] if kinds else []), "where", title=title, title_justify="left", box=SIMPLE_HEAD)
+    console.print(f"{title}:", highlight=False)
+    table = Table(*(["what"] if kinds else []), "where", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for side in (found.a, found.b):
         table.add_column(escape(side))
     for place, change in enumerate(changes):
