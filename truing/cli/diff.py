@@ -121,8 +121,12 @@ def said_of(change: "RowChange") -> str:
 
 
 def _lines(how: str, name: str, parts: "Sequence[Change]") -> list[str]:
-    """A row that was added with +, one that was removed with −, what was changed as before → after."""
-    if how == "changed":
-        return [f"  ~ {name} {part.where}: {part.a or '(none)'} → {part.b or '(none)'}" for part in parts]
-    sign = "+" if how == "added" else "−"
-    return [f"  {sign} {name} {part.where}: {part.a or part.b}" for part in parts]
+    """A row that was added behind +, one that was removed behind −, what was changed in one behind ~."""
+    sign = {"added": "+", "removed": "−", "changed": "~"}[how]
+    told = [
+        f"{part.where}: {part.a or '(none)'} → {part.b or '(none)'}"
+        if how == "changed"
+        else f"{part.where}: {part.a or part.b}"
+        for part in parts
+    ]
+    return [f"  {sign} {name} {told[0]}", *(f"      {line}" for line in told[1:])]
