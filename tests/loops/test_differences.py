@@ -218,10 +218,11 @@ def test_the_command_names_probes_and_models_that_are_not_the_usual_ones(made: M
 
 def test_data_needs_no_command(made: Made) -> None:
     row = {"id": "r", "prompt": "?", "chosen": "a", "rejected": "b"}
-    made.data([row], "first")
-    made.data([{**row, "chosen": "c"}], "second")
+    made.data([row], "first", limit=1)
+    made.data([{**row, "chosen": "c"}], "second", limit=2)
     found = differences(made.ledger, "first", "second")
-    assert (found.outcomes, found.commands) == (None, ())
+    assert named(found) == [("setting", "config.limit")]
+    assert (found.outcomes, found.commands, len(found.rows)) == (None, (), 1)
     with pytest.raises(InputError, match="'first' and 'smollm2-135m' are a model and an artifact that is none"):
         differences(made.ledger, "first", "smollm2-135m")
 
