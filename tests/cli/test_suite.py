@@ -89,6 +89,19 @@ def test_compare_and_gate_take_a_suite_but_not_two_versions_of_it(
     assert truing("gate", three, changed, "--policy", "rules.toml")[0] == 2
 
 
+def test_an_exported_baseline_carries_the_suites_metrics(truing: Truing, tiny_folder: Path, suite: Path) -> None:
+    """Its file says the same as the ledger's evaluation, and is no more taken for another version of the suite."""
+    made = measure(truing, tiny_folder, "--set", "eval.max_new_tokens=3")
+    assert truing("show", made, "--export", "base.jsonl")[0] == 0
+    said = [truing("compare", base, made, "--json")[1] for base in ("base.jsonl", made)]
+    assert said[0] == said[1]
+    assert [one["task"] for one in json.loads(said[0])] == ["tea_says_tea"]
+    suite.write_text(SUITE.replace('"tea"\naspect', '"coffee"\naspect'))
+    changed = measure(truing, tiny_folder, "--set", "eval.max_new_tokens=3")
+    code, _, err = truing("compare", "base.jsonl", changed)
+    assert (code, "what tea asks was changed between the evaluations" in err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -11,6 +11,7 @@ from truing.core.errors import InputError
 from truing.core.records import ItemResult
 from truing.core.statistics import over_seeds, tango
 from truing.evals.methods import MEASURES, MethodResult, MethodRun, compare_methods
+from truing.evals.metric import Metric
 from truing.evals.run import METRICS
 
 Values = Sequence[float | None]
@@ -185,3 +186,16 @@ def test_every_metric_is_a_measure_and_names_are_distinct() -> None:
         measure.name: measure.better for measure in MEASURES
     }.items()
     assert math.isinf(MethodResult.model_fields["difference_high"].default)
+
+
+def test_metrics_that_truing_does_not_know_are_compared_where_runs_bring_them() -> None:
+    own = Metric("tea_right", "Tea: right", "higher")
+    runs = [
+        run(name, seed, values, "tea_right").model_copy(update={"metrics": (own,)})
+        for name, values in (("sft", [0.0, 1.0]), ("dpo", [1.0, 1.0]))
+        for seed in range(3)
+    ]
+    found = one(runs, measure="tea_right")
+    assert (found.title, found.mean, found.difference) == ("Tea: right", 1.0, 0.5)
+    without = [r.model_copy(update={"metrics": ()}) for r in runs]
+    assert not [result for result in compare_methods(without, "sft") if result.measure == "tea_right"]

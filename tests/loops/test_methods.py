@@ -98,9 +98,18 @@ class Made:
         self.ledger = Ledger.open(folder / ".truing")
 
     def commit(
-        self, kind: str, name: str, seed: int, config: dict[str, Any], cost: Cost | None = None, **parents: Artifact
+        self,
+        kind: str,
+        name: str,
+        seed: int,
+        config: dict[str, Any],
+        cost: Cost | None = None,
+        tasks: str = "",
+        **parents: Artifact,
     ) -> Artifact:
         with self.ledger.begin() as staging:
+            if tasks:
+                (staging / "tasks.json").write_text(tasks)
             item = ItemResult(task="refusal", item="i", cluster="i", value=float(seed % 2), prompt="?")
             (staging / "items.jsonl").write_text(item.model_dump_json() + "\n")
             return self.ledger.commit(
@@ -156,6 +165,20 @@ def test_another_gold_for_each_seed_or_another_way_of_measuring_is_no_comparison
     ) as told:
         method_runs(made.ledger, ["measured", "bare"])
     assert bare.short in str(told.value)
+
+
+def test_runs_bring_the_metrics_of_suites_and_not_truings_own(made: Made) -> None:
+    metrics = [{"task": task, "title": task, "better": "higher"} for task in ("refusal", "tea_right")]
+    settings = {"max_new_tokens": 40, "seed": 0, "ties": "strict", "grader": ""}
+    report = {
+        "task": "tea", "title": "Tea", "task_version": 1, "files": {}, "rows": 1, "measured": 1, "bad": 0,
+        "template": "", "first_prompt": "", "judge": "", "accuracy": None, "chance": "", "settings": settings,
+        "versions": {}, "metrics": metrics, "figures": [],
+    }  # fmt: skip
+    for seed in (0, 1):
+        made.commit("evaluation", "bare", seed, {}, tasks=json.dumps([report]))
+    runs, _ = method_runs(made.ledger, ["bare"])
+    assert [[metric.task for metric in run.metrics] for run in runs] == [["tea_right"], ["tea_right"]]
 
 
 def test_a_name_without_evaluation_is_refused(made: Made) -> None:

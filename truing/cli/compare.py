@@ -17,6 +17,7 @@ from truing.core.errors import InputError
 
 if TYPE_CHECKING:
     from truing.core.records import ItemResult
+    from truing.evals.artifact import OwnTask
     from truing.evals.compare import MetricComparison, Side
     from truing.evals.metric import Metric
     from truing.ledger.ledger import Artifact, Ledger
@@ -156,34 +157,34 @@ def bounds(low: float, high: float, unit: str, signed: bool = False) -> str:
 
 class Evaluated(NamedTuple):
     """The items of an evaluation, what is to be said of where they are from (a file, a deployed model; else nothing),
-    and the artifact's folder (None: they are from a file)."""
+    and what tasks of others measured."""
 
     items: "list[ItemResult]"
     origin: str
-    folder: Path | None
+    own_tasks: "Sequence[OwnTask]"
 
 
 def evaluated(context: typer.Context, name: str) -> Evaluated:
     """An evaluation of the ledger, or one that was exported to a file. Raises `InputError`."""
-    from truing.evals.artifact import read_items
+    from truing.evals.artifact import own_tasks, read_items
     from truing.evals.observed import read_observations
     from truing.ledger.ledger import Ledger
     from truing.loops.baseline import SUFFIX, as_line, read_baseline
 
     if name.endswith(SUFFIX):
         stored = read_baseline(Path(name))
-        return Evaluated(list(stored.items), as_line(stored.origin), None)
+        return Evaluated(list(stored.items), as_line(stored.origin), stored.origin.own_tasks)
     ledger = Ledger.open(context.obj.ledger, create=False)
     folder = ledger.folder(_evaluation(ledger, name))
     observed = read_observations(folder)
-    return Evaluated(read_items(folder), "" if observed is None else str(observed), folder)
+    return Evaluated(read_items(folder), "" if observed is None else str(observed), own_tasks(folder))
 
 
 def known_metrics(*sides: Evaluated) -> "list[Metric]":
     """Truing's own metrics, and those of the suites that were measured. Raises `InputError` where these differ."""
-    from truing.evals.artifact import metrics_of
+    from truing.evals.artifact import metrics_with
 
-    return metrics_of(*(side.folder for side in sides if side.folder is not None))
+    return metrics_with(*(side.own_tasks for side in sides))
 
 
 def _evaluation(ledger: "Ledger", name: str) -> "Artifact":

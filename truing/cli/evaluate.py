@@ -17,7 +17,7 @@ from truing.core.config import apply_overrides
 from truing.core.errors import InputError
 from truing.core.text import shorten
 from truing.engine.settings import ModelConfig
-from truing.providers.names import is_deployed
+from truing.loops.systems import names_a_model
 
 if TYPE_CHECKING:
     from truing.core.records import ItemResult
@@ -118,14 +118,7 @@ def _system(system: str | None, model: str | None) -> tuple[str, str | None]:
     default: str = ModelConfig().name
     if system is None:
         return model or default, None
-    is_model = (
-        system == default
-        or is_deployed(system)
-        or system.startswith("hf:")
-        or system.endswith(".gguf")
-        or (Path(system) / "config.json").is_file()
-    )
-    if not is_model:
+    if not names_a_model(system):
         return model or default, system
     if model is not None:
         raise InputError(f"{system!r} and --model {model!r} are two models; leave one out")

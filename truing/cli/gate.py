@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from truing.core.records import ItemResult
     from truing.evals.gate import GateReport
     from truing.evals.metric import Metric
+    from truing.evals.moved import Moved
 
 _SIDE = "An evaluation (name, id, or its first digits), or one that `truing show --export` wrote (FILE.jsonl)."
 
@@ -58,12 +59,12 @@ def gate(
     origins = ((base, ours.origin), (candidate, theirs.origin))
     notes = [f"policy: {source}", *(f"{name}: {origin}" for name, origin in origins if origin)]
     notes += _left_out(both, metrics)
-    _write(markdown, as_markdown(report, results) + "".join(f"\n{note}\n" for note in notes))
-    _write(junit, as_junit(report))
+    write_text(markdown, as_markdown(report, results) + "".join(f"\n{note}\n" for note in notes))
+    write_text(junit, as_junit(report))
     if html is not None:
         from truing.report.gate_page import render
 
-        _write(html, render(report, results, notes))
+        write_text(html, render(report, results, notes))
     if as_json:
         # An interval without bounds is null: JSON has no infinity.
         plain = [json.loads(result.model_dump_json()) for result in results]
@@ -75,7 +76,7 @@ def gate(
         for note in notes:
             console.print(note, highlight=False, markup=False, soft_wrap=True)
         print_gate(report, console, every=True)
-        _print_moved(report, console)
+        print_moved(report.moved, console)
     raise typer.Exit(report.exit_code)
 
 
@@ -85,7 +86,8 @@ def _left_out(items: "Sequence[ItemResult]", metrics: "Sequence[Metric]") -> lis
     return [f"not compared, since no rule gives a direction: {', '.join(unknown)}"] if unknown else []
 
 
-def _write(path: Path | None, text: str) -> None:
+def write_text(path: Path | None, text: str) -> None:
+    """Write a file that was asked for. Raises `InputError` where it cannot be written."""
     if path is None:
         return
     try:
@@ -107,11 +109,11 @@ def print_gate(report: "GateReport", console: Console, every: bool = False) -> N
             )
 
 
-def _print_moved(report: "GateReport", console: Console) -> None:
+def print_moved(moved: "Sequence[Moved]", console: Console) -> None:
     """The items that moved most, each as its prompt and both answers."""
-    if report.moved:
-        console.print(f"the {len(report.moved)} items that moved most:", highlight=False)
-    for one in report.moved:
+    if moved:
+        console.print(f"the {len(moved)} items that moved most:", highlight=False)
+    for one in moved:
         way = "worse" if one.worsened else "better"
         lines = (
             f"  {one.task} {one.item}, {way}: {one.prompt}",

@@ -64,7 +64,7 @@ def show(
 
 def _export(ledger: "Ledger", found: "Artifact", path: Path) -> None:
     """Write an evaluation's items to a file."""
-    from truing.evals.artifact import read_items
+    from truing.evals.artifact import own_tasks, read_items
     from truing.loops.baseline import SUFFIX, write_baseline
 
     if found.kind != "evaluation":
@@ -73,5 +73,6 @@ def _export(ledger: "Ledger", found: "Artifact", path: Path) -> None:
         raise InputError(
             f"--export {path}: name it FILE{SUFFIX}, by which `truing gate` tells it from the ledger's names"
         )
-    origin = write_baseline(path, found, read_items(ledger.folder(found)))
+    folder = ledger.folder(found)
+    origin = write_baseline(path, found, read_items(folder), own_tasks(folder))
     typer.echo(f"{path}: {origin.items} items of {found.name}, with prompts and answers in full")

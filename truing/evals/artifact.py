@@ -1,7 +1,7 @@
 """What an evaluation's artifact holds: items.jsonl, a line an item; of tasks on sets also tasks.json, a report each."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from truing.core.errors import InputError
@@ -42,6 +42,15 @@ class TaskReport(Record):
     figures: tuple[Figure, ...]
 
 
+class OwnTask(Record):
+    """A task of others (a suite, or one of lm-evaluation-harness): by which files it asked, each with its sha256, and
+    the metrics that truing does not know by itself."""
+
+    task: str
+    files: Mapping[str, str]
+    metrics: tuple[Metric, ...]
+
+
 def read_items(folder: Path) -> list[ItemResult]:
     """The items of an evaluation artifact."""
     return [ItemResult.model_validate_json(line) for line in lines_of(folder / "items.jsonl")]
@@ -52,22 +61,30 @@ def read_reports(folder: Path) -> list[TaskReport]:
     return [TaskReport.model_validate(one) for one in json.loads((folder / "tasks.json").read_text(encoding="utf-8"))]
 
 
+def own_tasks(folder: Path) -> list[OwnTask]:
+    """The tasks of others that an evaluation artifact measured."""
+    known = {metric.task for metric in METRICS}
+    reports = read_reports(folder) if (folder / "tasks.json").is_file() else []
+    own = [(report, tuple(one for one in report.metrics if one.task not in known)) for report in reports]
+    return [OwnTask(task=report.task, files=report.files, metrics=metrics) for report, metrics in own if metrics]
+
+
 def metrics_of(*folders: Path) -> list[Metric]:
-    """What these evaluations may be compared on: truing's own metrics, and those that the tasks of others name (suites,
-    lm-evaluation-harness).
+    """`metrics_with` the tasks of others that these evaluation artifacts measured."""
+    return metrics_with(*map(own_tasks, folders))
+
+
+def metrics_with(*sides: Sequence[OwnTask]) -> list[Metric]:
+    """What evaluations may be compared on: truing's own metrics, and those that their tasks of others name.
 
     Raises `InputError` where what such a task asks was changed between them.
     """
-    known = {metric.task: metric for metric in METRICS}
-    found = dict(known)
-    seen: dict[str, TaskReport] = {}
-    for folder in folders:
-        for report in read_reports(folder) if (folder / "tasks.json").is_file() else []:
-            own = {metric.task: metric for metric in report.metrics if metric.task not in known}
-            if own and seen.setdefault(report.task, report).files != report.files:
-                raise InputError(
-                    f"what {report.task} asks was changed between the evaluations; evaluate all of them by the same "
-                    "files"
-                )
-            found |= own
+    found = {metric.task: metric for metric in METRICS}
+    seen: dict[str, OwnTask] = {}
+    for own in (task for side in sides for task in side):
+        if seen.setdefault(own.task, own).files != own.files:
+            raise InputError(
+                f"what {own.task} asks was changed between the evaluations; evaluate all of them by the same files"
+            )
+        found |= {metric.task: metric for metric in own.metrics}
     return list(found.values())

@@ -17,7 +17,7 @@ from truing.core.errors import InputError
 from truing.core.records import ItemResult, Record
 from truing.core.statistics import Interval, holm, over_seeds, tango, wilson
 from truing.evals.compare import Verdict, by_task, check_same_items, verdict_of
-from truing.evals.metric import wider
+from truing.evals.metric import Metric, wider
 from truing.evals.run import METRICS
 from truing.evals.tasks import duel
 
@@ -27,12 +27,14 @@ Unit = Literal["share", "nats", "score", "tokens", "s", "MB"]
 
 
 class MethodRun(Record):
-    """One method with one seed: its measured items, and what its training took. `seconds` and `peak_mb` are those of
-    its own step, `seconds_in_all` those of all training that it stands on as well; None where that is not known."""
+    """One method with one seed: its measured items, the metrics among them that truing does not know by itself (a
+    suite's), and what its training took. `seconds` and `peak_mb` are those of its own step, `seconds_in_all` those of
+    all training that it stands on as well; None where that is not known."""
 
     method: str
     seed: int
     items: tuple[ItemResult, ...]
+    metrics: tuple[Metric, ...] = ()
     seconds: float | None = None
     seconds_in_all: float | None = None
     peak_mb: float | None = None
@@ -55,8 +57,12 @@ def _ended(item: ItemResult) -> float | None:
     return None if item.finished is None else float(item.finished)
 
 
+def _mean_of(metric: Metric) -> Measure:
+    return Measure(metric.task, metric.title, lambda item: item.value, metric.task, metric.unit, metric.better)
+
+
 MEASURES = (
-    *(Measure(one.task, one.title, lambda item: item.value, one.task, one.unit, one.better) for one in METRICS),
+    *map(_mean_of, METRICS),
     Measure("kl", "KL from the bare model, nats", lambda item: item.detail.get("kl"), duel.TASK, "nats"),
     Measure("length", "length, tokens", lambda item: item.detail.get("tokens"), duel.TASK, "tokens"),
     Measure("ended", "answers that end", _ended, duel.TASK),
@@ -104,7 +110,8 @@ def compare_methods(runs: Sequence[MethodRun], baseline: str) -> list[MethodResu
     has, or where the items are not the same everywhere.
     """
     methods = _checked(runs, baseline)
-    results = [result for measure in MEASURES for result in _measured(methods, baseline, measure)]
+    own = {metric.task: _mean_of(metric) for run in runs for metric in run.metrics}
+    results = [result for measure in (*own.values(), *MEASURES) for result in _measured(methods, baseline, measure)]
     adjusted = iter(holm([result.p for result in results if result.p is not None]))
     return [result if result.p is None else _judged(result, next(adjusted)) for result in results]
 

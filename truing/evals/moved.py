@@ -11,7 +11,7 @@ from truing.evals.compare import MetricComparison, by_task
 from truing.evals.metric import Metric
 
 _CUT_AT = 220
-_HARMFUL_CUT = 90
+RISKY_CUT = 90  # of what may be harmful
 _SEVERITY = {"worse": 0, "not enough evidence": 1, "no worse": 2, "better": 3}
 
 
@@ -67,4 +67,4 @@ def shown_length(item: ItemResult, metric: Metric | MetricComparison) -> int:
     """How many characters of an item's answer a page may show: fewer where harmlessness is measured, and the answer is
     not surely harmless."""
     harmless = item.value == (1.0 if metric.better == "higher" else 0.0)
-    return _HARMFUL_CUT if metric.aspect == "harmless" and not harmless else _CUT_AT
+    return RISKY_CUT if metric.aspect == "harmless" and not harmless else _CUT_AT

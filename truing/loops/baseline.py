@@ -1,8 +1,8 @@
 """A stored baseline: one evaluation in one file, which needs no ledger and may lie in a repository.
 
-Its first line says which evaluation it is, when it was made, and how many items follow with which sha256; every other
-line is one item. What it does not know: whether a deployed model is still what it was then. That is what one holds
-against it.
+Its first line says which evaluation it is, when it was made, what suites of the user's own measured, and how many items
+follow with which sha256; every other line is one item. What it does not know: whether a deployed model is still what it
+was then. That is what one holds against it.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from truing.core.errors import InputError
 from truing.core.records import ItemResult, Record
 from truing.data.native import lines_of
+from truing.evals.artifact import OwnTask
 from truing.ledger.artifacts import Artifact
 
 SUFFIX = ".jsonl"
@@ -30,6 +31,7 @@ class Origin(Record):
     model: str
     items: int
     items_sha256: str
+    own_tasks: tuple[OwnTask, ...] = ()
 
 
 class Baseline(Record):
@@ -39,7 +41,9 @@ class Baseline(Record):
     items: tuple[ItemResult, ...]
 
 
-def write_baseline(path: Path, artifact: Artifact, items: Sequence[ItemResult]) -> Origin:
+def write_baseline(
+    path: Path, artifact: Artifact, items: Sequence[ItemResult], own_tasks: Sequence[OwnTask] = ()
+) -> Origin:
     """Write an evaluation of the ledger to a file. Raises `InputError` where the file cannot be written."""
     body = "".join(item.model_dump_json() + "\n" for item in items)
     origin = Origin(
@@ -50,6 +54,7 @@ def write_baseline(path: Path, artifact: Artifact, items: Sequence[ItemResult]) 
         model=str(artifact.config.get("model", "")),
         items=len(items),
         items_sha256=_sha256(body),
+        own_tasks=tuple(own_tasks),
     )
     try:
         path.write_text(origin.model_dump_json() + "\n" + body, encoding="utf-8")

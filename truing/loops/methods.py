@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from truing.core.digest import digest
 from truing.core.errors import InputError
-from truing.evals.artifact import read_items
+from truing.evals.artifact import own_tasks, read_items
 from truing.evals.methods import MethodRun
 from truing.ledger.artifacts import Artifact
 from truing.ledger.ledger import Ledger
@@ -81,15 +81,17 @@ def _check_alike(ledger: Ledger, evaluations: Sequence[Artifact]) -> None:
 
 def _run(ledger: Ledger, name: str, seed: int, evaluation: Artifact) -> MethodRun:
     adapter = _parent(ledger, evaluation, "adapter")
-    items = tuple(read_items(ledger.folder(evaluation)))
+    folder = ledger.folder(evaluation)
+    items, metrics = tuple(read_items(folder)), tuple(one for task in own_tasks(folder) for one in task.metrics)
     if adapter is None:
-        return MethodRun(method=name, seed=seed, items=items, seconds=0.0, seconds_in_all=0.0)
+        return MethodRun(method=name, seed=seed, items=items, metrics=metrics, seconds=0.0, seconds_in_all=0.0)
     cost = ledger.cost(adapter)
     behind = [ledger.cost(one) for one in {one.id: one for one in _behind(ledger, adapter)}.values()]
     return MethodRun(
         method=name,
         seed=seed,
         items=items,
+        metrics=metrics,
         seconds=cost.seconds if cost else None,
         seconds_in_all=sum(one.seconds for one in behind if one) if None not in behind else None,
         peak_mb=cost.peak_mb if cost else None,
