@@ -152,7 +152,8 @@ def _with_reuse(runs: Sequence[PlannedRun], verbs: Mapping[str, Verb], root: Pat
         if ledger is not None and any(verbs[step.verb].uses_model for step in run.recipe.steps):
             outside = run.context.model_identity()
         known: dict[str, str] = {}
-        ran, reused = [], []
+        ran: list[str] = []
+        reused: list[str] = []
         for step in run.recipe.steps:
             verb, seed = verbs[step.verb], run.recipe.seed if step.seed is None else step.seed
             parents = {role: known.get(source) or source.removeprefix(LEDGER) for role, source in step.roles.items()}

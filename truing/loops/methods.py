@@ -112,7 +112,7 @@ def trained_tokens(ledger: Ledger, evaluation: Artifact) -> int | None:
     curves = [ledger.folder(one) / "steps.jsonl" for one in behind]
     if not all(curve.is_file() for curve in curves):
         return None
-    return sum(json.loads(line)["tokens"] for curve in curves for line in lines_of(curve))
+    return sum(int(json.loads(line)["tokens"]) for curve in curves for line in lines_of(curve))
 
 
 def _behind(ledger: Ledger, artifact: Artifact) -> Iterator[Artifact]:
