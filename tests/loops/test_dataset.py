@@ -60,7 +60,10 @@ def test_a_limit_keeps_twins_together_and_the_order(pairs: list[str | None], lim
     assert len(kept) < limit + max(1, *(pairs.count(pair) for pair in "abcd"))
 
 
-@given(st.lists(st.sampled_from(["benign_twin", "harmful", ""]), max_size=40), st.floats(0, 1), st.floats(0, 1), seeds)
+tenths = st.integers(0, 10).map(lambda number: number / 10)
+
+
+@given(st.lists(st.sampled_from(["benign_twin", "harmful", ""]), min_size=20, max_size=40), tenths, tenths, seeds)
 def test_a_smaller_share_of_benign_twins_is_part_of_a_larger_one(
     groups: list[str], share: float, other: float, seed: int
 ) -> None:

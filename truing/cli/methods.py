@@ -46,17 +46,12 @@ def print_claim(seeds: Sequence[int], tests: int, claim: "Claim", console: Conso
         drawn = "items drawn by chance, and no seeds"
     told = [f"{counted(len(seeds), 'seed')} ({', '.join(map(str, seeds))}); 95% intervals, {drawn}"]
     if claim == "runs":
-        told.append(
-            "these figures speak of these runs only, and not of the choice: another seed trains another model, and a "
-            f"claim about the choice needs {LEAST_SEEDS} seeds (--seeds 0,1,2)"
-        )
+        told.append("these figures speak of these runs only, and not of the choice:")
+        told.append(f"another seed trains another model; a claim needs {LEAST_SEEDS} seeds (--seeds 0,1,2)")
     elif len(seeds) < LEAST_SEEDS:
         told.append(f"a claim about methods needs {LEAST_SEEDS} seeds or more: there is none here")
     if tests > 1:
-        told.append(
-            f"better and worse are corrected for all {tests} verdicts of the table (Holm): any false one among them in "
-            "at most 5% of such tables"
-        )
+        told.append(f"better and worse are corrected for all {tests} verdicts of the table (Holm)")
     for line in told:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
