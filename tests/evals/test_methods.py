@@ -10,7 +10,8 @@ from tests.evals.conftest import items
 from truing.core.errors import InputError
 from truing.core.records import ItemResult
 from truing.core.statistics import over_seeds, tango
-from truing.evals.methods import MEASURES, MethodResult, MethodRun, compare_methods
+from truing.evals.compare import compare
+from truing.evals.methods import MEASURES, MethodResult, MethodRun, claim_of, compare_methods
 from truing.evals.metric import Metric
 from truing.evals.run import METRICS
 
@@ -90,6 +91,45 @@ def test_fewer_than_three_seeds_claim_nothing_however_large_the_difference() -> 
         assert one(rows).difference == pytest.approx(0.98)
     alone = one(runs_of(sft=[[0.0, 1.0]], dpo=[[1.0, 1.0]]))
     assert (alone.difference_low, alone.difference_high, alone.low, alone.high) == (-1.0, 1.0, 0.0, 1.0)
+
+
+def of_runs(runs: Sequence[MethodRun], method: str = "dpo") -> list[MethodResult]:
+    """The results of one method, where nothing is said of seeds."""
+    return [result for result in compare_methods(runs, "sft", claim="runs") if result.method == method and result.items]
+
+
+def test_of_one_run_alone_it_is_the_comparison_of_two_evaluations() -> None:
+    random = np.random.default_rng(5)
+    for task, values in (
+        ("preference_accuracy", [drawn(random, [rate], 80)[0] for rate in (0.4, 0.7)]),
+        ("reference_logprob", [random.normal(shift, 1, 80).tolist() for shift in (0.0, 0.3)]),
+    ):
+        values[1][7] = None
+        (found,) = of_runs([run(name, 0, row, task) for name, row in zip(("sft", "dpo"), values, strict=True)])
+        (peer,) = compare(*(items(row, task) for row in values), METRICS)
+        assert (found.difference, found.difference_low, found.difference_high, found.p, found.verdict) == (
+            pytest.approx(peer.difference), pytest.approx(peer.low), pytest.approx(peer.high), peer.p, peer.verdict,
+        )  # fmt: skip
+        side = peer.candidate
+        assert (found.mean, found.low, found.high) == pytest.approx((side.mean, side.low, side.high))
+
+
+def test_of_two_runs_alone_an_item_counts_by_its_mean_and_seeds_widen_nothing() -> None:
+    random = np.random.default_rng(6)
+    sft, dpo = random.normal(0, 1, (2, 50)), random.normal(1, 1, (2, 50)) + np.array([[2.0], [-1.0]])  # seeds differ
+    runs = [run(name, seed, list(row), "reference_logprob") for name, rows in (("sft", sft), ("dpo", dpo))
+            for seed, row in enumerate(rows)]  # fmt: skip
+    (found,) = of_runs(runs)
+    (peer,) = compare(*(items(list(rows.mean(axis=0)), "reference_logprob") for rows in (sft, dpo)), METRICS)
+    assert (found.difference, found.difference_low, found.difference_high) == pytest.approx(
+        (peer.difference, peer.low, peer.high)
+    )
+    assert (found.verdict, found.seed_error) == ("better", None)
+    assert one(runs, measure="reference_logprob").verdict == "not enough evidence"  # of the method nothing is known
+
+
+def test_from_three_seeds_on_runs_speak_of_methods() -> None:
+    assert [claim_of(seeds) for seeds in ([0], [0, 1, 1], [0, 1, 2])] == ["runs", "runs", "methods"]
 
 
 def test_where_no_item_differs_the_interval_still_has_a_width() -> None:

@@ -16,7 +16,7 @@ from truing.data import native
 from truing.data.split import by_topics
 from truing.ledger.artifacts import Artifact
 from truing.ledger.ledger import Ledger
-from truing.loops.verbs.dataset import IMPORT, IMPORTED, keep_some, read_rows
+from truing.loops.verbs.dataset import IMPORT, IMPORTED, fewer_benign, keep_some, read_rows
 
 
 def row(number: int, topic: str = "", pair: str | None = None, question: str = "Why {}?") -> Comparison:
@@ -58,6 +58,23 @@ def test_a_limit_keeps_twins_together_and_the_order(pairs: list[str | None], lim
         assert sum(one in kept for one in twins) in (0, len(twins))
     assert len(kept) >= min(limit, len(rows))
     assert len(kept) < limit + max(1, *(pairs.count(pair) for pair in "abcd"))
+
+
+tenths = st.integers(0, 10).map(lambda number: number / 10)
+
+
+@given(st.lists(st.sampled_from(["benign_twin", "harmful", ""]), min_size=20, max_size=40), tenths, tenths, seeds)
+def test_a_smaller_share_of_benign_twins_is_part_of_a_larger_one(
+    groups: list[str], share: float, other: float, seed: int
+) -> None:
+    rows = [row(number).model_copy(update={"group": group}) for number, group in enumerate(groups)]
+    smaller, larger = (fewer_benign(rows, one, seed) for one in sorted((share, other)))
+    assert [one for one in larger if one in smaller] == smaller
+    assert [one for one in smaller if one.group != "benign_twin"] == [one for one in rows if one.group != "benign_twin"]
+    assert len(rows) - len(smaller) == groups.count("benign_twin") - round(
+        min(share, other) * groups.count("benign_twin")
+    )
+    assert fewer_benign(rows, 1.0, seed) == rows
 
 
 @pytest.fixture
@@ -179,6 +196,24 @@ def test_a_fixed_split_by_content_holds_out_so_many_rows_whatever_the_seed(make:
         make(held_out=41)
     with pytest.raises(InputError, match=r"'held_out' is 1.5: must be a share below 1, or a whole number of rows"):
         make(held_out=1.5)
+
+
+def test_fewer_benign_twins_leave_the_split_as_it_is_and_the_lineage_without_them(make: Any, tmp_path: Path) -> None:
+    rows = [row(n, f"topic {n // 2}", pair=f"p{n // 2}") for n in range(24)]
+    rows = [one.model_copy(update={"group": ("harmful", "benign_twin")[n % 2]}) for n, one in enumerate(rows)]
+    write(Path("rows.jsonl"), rows)
+    ledger = Ledger.open(tmp_path / ".truing")
+    found = {share: make(benign_twins=share, held_out=0.25) for share in (1.0, 0.5, 0.0)}
+    parts = {
+        share: {name: {one.id for one in read_rows(ledger.folder(made), name)} for name in ("train", "held_out")}
+        for share, made in found.items()
+    }
+    assert [len(parts[share]["train"]) for share in found] == [18, 9 + 4, 9]  # half of nine is rounded to the even four
+    assert parts[0.0]["train"] < parts[0.5]["train"] < parts[1.0]["train"]
+    assert parts[0.0]["held_out"] == parts[0.5]["held_out"] == parts[1.0]["held_out"]
+    for share, made in found.items():
+        assert {name for name, _ in ledger.rows(made)} == parts[share]["train"] | parts[share]["held_out"]
+        assert made.metrics["rows"] == len(ledger.rows(made))
 
 
 def test_held_out_rows_can_be_the_probes(make: Any, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import truing
+from truing.cli.ablate import ablate
 from truing.cli.chat import chat
 from truing.cli.compare import compare
 from truing.cli.data import data
@@ -28,6 +29,7 @@ from truing.cli.scorecard import scorecard
 from truing.cli.show import show
 from truing.cli.trace import trace
 from truing.cli.train import train
+from truing.cli.vary import vary
 from truing.cli.verify import verify
 from truing.core.errors import TruingError
 
@@ -73,6 +75,8 @@ app.add_typer(train)
 app.add_typer(reward)
 app.command("eval")(evaluate)
 app.command()(compare)
+app.command()(vary)
+app.command()(ablate)
 app.command()(gate)
 app.command()(scorecard)
 app.add_typer(judge)

@@ -92,7 +92,7 @@ class Display:
 def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]":
     """Draw a recipe's records as they come; returns the finished steps by name."""
     from truing.core.records import Progress as Preparing
-    from truing.loops.events import Notice, Reading, StepDone, StepStarted, StepWaiting, Total
+    from truing.loops.events import Notice, Reading, RunStarted, StepDone, StepStarted, StepWaiting, Total
     from truing.train.guard import Guarded
     from truing.train.records import PolicyStep, TrainStart, TrainStep
 
@@ -102,6 +102,10 @@ def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]"
     for record in records:
         if isinstance(record, Reading):
             display.stage(f"reading {record.what}", None)
+        elif isinstance(record, RunStarted):
+            display.end_stage()
+            steps = f"{record.steps - record.reused} of {counted(record.steps, 'step')} to run"
+            display.line(f"run {record.number} of {record.of}: {escape(record.label)}, seed {record.seed}: {steps}")
         elif isinstance(record, StepWaiting):
             display.end_stage()
             display.line(escape(f"{record.step:<12} waits: {record.holder} runs this step; what it makes is reused"))

@@ -5,25 +5,28 @@ A run is one method with one seed, measured on the same items as all others. See
 same item. An item that is unknown in one of the runs compared is left out of the comparison, and counted.
 
 What it does not know: whether other data, other settings, or another gold reward would order the methods so. A claim
-needs at least `LEAST_SEEDS` seeds; with fewer, every verdict is "not enough evidence".
+needs at least `LEAST_SEEDS` seeds; with fewer, every verdict is "not enough evidence". Of fewer, too, it may be asked
+whether these very runs differ (`claim` is "runs"): then items alone are drawn by chance.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from truing.core.errors import InputError
+from truing.core.paired import at_once
 from truing.core.records import ItemResult, Record
 from truing.core.statistics import Interval, holm, over_seeds, tango, wilson
 from truing.evals.compare import Verdict, by_task, check_same_items, verdict_of
-from truing.evals.metric import Metric, wider
+from truing.evals.metric import Metric, mean_interval, wider
 from truing.evals.run import METRICS
 from truing.evals.tasks import duel
 
 LEAST_SEEDS = 3
 Better = Literal["higher", "lower", "neither"]
 Unit = Literal["share", "nats", "score", "tokens", "s", "MB"]
+Claim = Literal["methods", "runs"]
 
 
 class MethodRun(Record):
@@ -57,15 +60,27 @@ def _ended(item: ItemResult) -> float | None:
     return None if item.finished is None else float(item.finished)
 
 
+def claim_of(seeds: Iterable[int]) -> Claim:
+    """Of what runs with these seeds may speak."""
+    return "methods" if len(set(seeds)) >= LEAST_SEEDS else "runs"
+
+
+def measures_of_items(metrics: Sequence[Metric]) -> tuple[Measure, ...]:
+    """These metrics, and what else is known of drawn answers."""
+    return (*map(_mean_of, metrics), *_OF_DRAWN)
+
+
 def _mean_of(metric: Metric) -> Measure:
     return Measure(metric.task, metric.title, lambda item: item.value, metric.task, metric.unit, metric.better)
 
 
-MEASURES = (
-    *map(_mean_of, METRICS),
+_OF_DRAWN = (
     Measure("kl", "KL from the bare model, nats", lambda item: item.detail.get("kl"), duel.TASK, "nats"),
     Measure("length", "length, tokens", lambda item: item.detail.get("tokens"), duel.TASK, "tokens"),
     Measure("ended", "answers that end", _ended, duel.TASK),
+)
+MEASURES = (
+    *measures_of_items(METRICS),
     Measure("seconds", "training, s", lambda run: run.seconds, unit="s"),
     Measure("seconds_in_all", "with all training before it, s", lambda run: run.seconds_in_all, unit="s"),
     Measure("peak_mb", "most memory, MB", lambda run: run.peak_mb, unit="MB"),
@@ -103,17 +118,27 @@ class MethodResult(Record):
     verdict: Verdict | None = None
 
 
-def compare_methods(runs: Sequence[MethodRun], baseline: str) -> list[MethodResult]:
-    """Every method by every measure that was taken; measure by measure, methods in the order in which they come.
+def compare_methods(
+    runs: Sequence[MethodRun], baseline: str, measures: Sequence[Measure] = MEASURES, claim: Claim = "methods"
+) -> list[MethodResult]:
+    """Every method by every measure that was taken, the runs' own metrics first; measure by measure, methods in the order
+    in which they come.
+
+    `claim`: whether intervals and verdicts speak of methods, whose seeds were drawn by chance as well as the items, or
+    of these runs alone.
 
     Raises `InputError` where there is one method only, or no such baseline, where a method lacks a seed that another
     has, or where the items are not the same everywhere.
     """
     methods = _checked(runs, baseline)
-    own = {metric.task: _mean_of(metric) for run in runs for metric in run.metrics}
-    results = [result for measure in (*own.values(), *MEASURES) for result in _measured(methods, baseline, measure)]
+    known = {measure.name for measure in measures}
+    own = [
+        metric for metric in {one.task: one for run in runs for one in run.metrics}.values() if metric.task not in known
+    ]
+    every = (*map(_mean_of, own), *measures)
+    results = [result for measure in every for result in _measured(methods, baseline, measure, claim)]
     adjusted = iter(holm([result.p for result in results if result.p is not None]))
-    return [result if result.p is None else _judged(result, next(adjusted)) for result in results]
+    return [result if result.p is None else _judged(result, next(adjusted), claim) for result in results]
 
 
 def _checked(runs: Sequence[MethodRun], baseline: str) -> dict[str, list[MethodRun]]:
@@ -146,20 +171,22 @@ def _checked(runs: Sequence[MethodRun], baseline: str) -> dict[str, list[MethodR
     return {method: [of_method[seed] for seed in sorted(seeds)] for method, of_method in methods.items()}
 
 
-def _measured(methods: Mapping[str, list[MethodRun]], baseline: str, measure: Measure) -> Iterator[MethodResult]:
+def _measured(
+    methods: Mapping[str, list[MethodRun]], baseline: str, measure: Measure, claim: Claim
+) -> Iterator[MethodResult]:
     """Each method by one measure; nothing where its task was not measured."""
     clusters: list[str] | None = None
     if measure.task is not None:
         order = by_task(methods[baseline][0].items).get(measure.task, {})
         clusters = [item.cluster for item in order.values()]
-        values = {method: [_of_items(run, measure, list(order)) for run in runs] for method, runs in methods.items()}
+        values = {method: [of_items(run, measure, list(order)) for run in runs] for method, runs in methods.items()}
     else:
         values = {method: [[measure.of(run)] for run in runs] for method, runs in methods.items()}
     if clusters == []:
         return
     for method, runs in methods.items():
-        table, known = _known(values[method], clusters)
-        mean, interval = _mean(table, known, measure.unit)
+        table, known = known_of(values[method], clusters)
+        mean, interval = _mean(table, known, measure.unit, claim)
         result = MethodResult(
             method=method,
             measure=measure.name,
@@ -177,10 +204,10 @@ def _measured(methods: Mapping[str, list[MethodRun]], baseline: str, measure: Me
         if method == baseline:
             yield result
         else:
-            yield result.model_copy(update=_difference(values[method], values[baseline], clusters, measure))
+            yield result.model_copy(update=_difference(values[method], values[baseline], clusters, measure, claim))
 
 
-def _of_items(run: MethodRun, measure: Measure, order: Sequence[str]) -> list[float | None]:
+def of_items(run: MethodRun, measure: Measure, order: Sequence[str]) -> list[float | None]:
     """The measure of each item, in a common order."""
     found = by_task([item for item in run.items if item.task == measure.task]).get(measure.task or "", {})
     return [measure.of(found[name]) for name in order]
@@ -189,17 +216,22 @@ def _of_items(run: MethodRun, measure: Measure, order: Sequence[str]) -> list[fl
 Known = tuple[list[list[float]], list[str] | None]
 
 
-def _known(rows: Sequence[Sequence[float | None]], clusters: Sequence[str] | None) -> Known:
+def known_of(rows: Sequence[Sequence[float | None]], clusters: Sequence[str] | None) -> Known:
     """What is known in every row [items], and the clusters of that."""
     places = [place for place in range(len(rows[0])) if all(row[place] is not None for row in rows)]
     table = [[value for place in places if (value := row[place]) is not None] for row in rows]
     return table, None if clusters is None else [clusters[place] for place in places]
 
 
-def _mean(table: list[list[float]], clusters: list[str] | None, unit: Unit) -> tuple[float | None, Interval]:
+def _mean(
+    table: list[list[float]], clusters: list[str] | None, unit: Unit, claim: Claim
+) -> tuple[float | None, Interval]:
     """The mean over seeds and items with its interval; of a share at least Wilson's, as if seeds brought no items."""
     if not table[0]:
         return None, Interval(-math.inf, math.inf)
+    if claim == "runs" and clusters is not None:
+        means = _over_runs(table)
+        return sum(means) / len(means), mean_interval(list(zip(means, clusters, strict=True)), unit)
     found = over_seeds(table, clusters)
     interval, n = Interval(found.low, found.high), len(table[0])
     if unit == "share":
@@ -207,37 +239,71 @@ def _mean(table: list[list[float]], clusters: list[str] | None, unit: Unit) -> t
     return found.mean, interval
 
 
+class Evidence(NamedTuple):
+    """A mean with its 95% interval, p-value, and standard errors from seeds and from items (where both are drawn)."""
+
+    mean: float
+    interval: Interval
+    p: float
+    seed_error: float | None = None
+    item_error: float | None = None
+
+
+def evidence(table: list[list[float]], clusters: list[str] | None, yes_or_no: bool, claim: Claim) -> Evidence:
+    """What paired differences [seeds, items ≥ 1] say. `yes_or_no`: each is of two values that are 0 or 1; of such the
+    interval is Tango's at least, as if seeds brought no items: where no item differs, it still has a width. Of runs
+    alone, each item counts by its mean over them."""
+    if claim == "runs" and clusters is not None:
+        found = at_once(_over_runs(table), clusters, yes_or_no=yes_or_no and len(table) == 1)
+        return Evidence(found.mean or 0.0, found.interval, found.p)
+    drawn = over_seeds(table, clusters)
+    interval = Interval(drawn.low, drawn.high)
+    if yes_or_no:
+        flat = [value for row in table for value in row]
+        fewer, more = (sum(sign * value > 0 for value in flat) / len(table) for sign in (-1, 1))
+        interval = wider(tango(fewer, more, len(table[0])), interval, least=-1.0)
+    return Evidence(drawn.mean, interval, drawn.p, drawn.seed_error, drawn.item_error)
+
+
+def _over_runs(table: list[list[float]]) -> list[float]:
+    """Each item's mean over the runs."""
+    return [sum(column) / len(column) for column in zip(*table, strict=True)]
+
+
 def _difference(
-    own: list[list[float | None]], theirs: list[list[float | None]], clusters: list[str] | None, measure: Measure
+    own: list[list[float | None]],
+    theirs: list[list[float | None]],
+    clusters: list[str] | None,
+    measure: Measure,
+    claim: Claim,
 ) -> dict[str, float | None]:
-    """Method − baseline, paired; of yes-or-no items at least Tango's interval, as if seeds brought no items: where no
-    item differs, it still has a width."""
+    """Method − baseline, paired."""
     p = None if measure.better == "neither" else 1.0
-    both, known = _known([*own, *theirs], clusters)
+    both, known = known_of([*own, *theirs], clusters)
     if not both[0]:
         return {"p": p}
     pairs = list(zip(both[: len(own)], both[len(own) :], strict=True))
     table = [[a - b for a, b in zip(mine, other, strict=True)] for mine, other in pairs]
-    found = over_seeds(table, known)
-    interval = Interval(found.low, found.high)
-    if measure.unit == "share" and all(value in (0.0, 1.0) for row in both for value in row):
-        flat = [value for row in table for value in row]
-        fewer, more = (sum(sign * value > 0 for value in flat) / len(table) for sign in (-1, 1))
-        interval = wider(tango(fewer, more, len(table[0])), interval, least=-1.0)
+    found = evidence(table, known, are_yes_or_no(measure, both), claim)
     return {
         "difference": found.mean,
-        "difference_low": interval.low,
-        "difference_high": interval.high,
+        "difference_low": found.interval.low,
+        "difference_high": found.interval.high,
         "seed_error": found.seed_error,
         "item_error": found.item_error,
         "p": None if p is None else found.p,
     }
 
 
-def _judged(result: MethodResult, p: float) -> MethodResult:
-    """With Holm's p, and the verdict: from fewer seeds than a claim needs, none."""
+def are_yes_or_no(measure: Measure, rows: Sequence[Sequence[float]]) -> bool:
+    """Whether a measure's items are a yes or a no."""
+    return measure.unit == "share" and all(value in (0.0, 1.0) for row in rows for value in row)
+
+
+def _judged(result: MethodResult, p: float, claim: Claim) -> MethodResult:
+    """With Holm's p, and the verdict: of methods none from fewer seeds than such a claim needs."""
     verdict: Verdict = "not enough evidence"
-    if result.better != "neither" and len(result.seeds) >= LEAST_SEEDS:
+    if result.better != "neither" and (claim == "runs" or len(result.seeds) >= LEAST_SEEDS):
         interval = Interval(result.difference_low, result.difference_high)
         verdict = verdict_of(result.better, result.difference, interval, p)
     return result.model_copy(update={"adjusted_p": p, "verdict": verdict})

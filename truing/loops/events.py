@@ -44,3 +44,28 @@ class Total(Record):
     """How many items the running step will yield."""
 
     items: int
+
+
+class RunStarted(Record):
+    """One of several runs of a recipe begins: which of how many, what it changes, and how many of its steps are there
+    already."""
+
+    number: int
+    of: int
+    label: str
+    seed: int
+    steps: int
+    reused: int
+
+
+class RunDone(Record):
+    """It ended: the measured evaluation, the names of the steps that it ran and that it reused, the seconds of the
+    former, and the tokens that passed through all training behind the evaluation (None: not known)."""
+
+    label: str
+    seed: int
+    evaluation: Artifact
+    ran: tuple[str, ...]
+    reused: tuple[str, ...]
+    seconds: float
+    tokens: int | None

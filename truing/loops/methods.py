@@ -1,9 +1,11 @@
 """The runs of training methods that a ledger holds: evaluations that differ in their seeds alone."""
 
+import json
 from collections.abc import Iterator, Sequence
 
 from truing.core.digest import digest
 from truing.core.errors import InputError
+from truing.data.native import lines_of
 from truing.evals.artifact import own_tasks, read_items
 from truing.evals.methods import MethodRun
 from truing.ledger.artifacts import Artifact
@@ -24,7 +26,7 @@ def method_runs(ledger: Ledger, names: Sequence[str]) -> tuple[list[MethodRun], 
     found = {name: _of_one_method(ledger, name) for name in dict.fromkeys(names)}
     _check_alike(ledger, [evaluation for _, evaluations in found.values() for evaluation in evaluations.values()])
     runs = [
-        _run(ledger, name, seed, evaluation)
+        method_run(ledger, name, seed, evaluation)
         for name, (_, evaluations) in found.items()
         for seed, evaluation in sorted(evaluations.items())
     ]
@@ -71,6 +73,11 @@ def _check_alike(ledger: Ledger, evaluations: Sequence[Artifact]) -> None:
                 f"{first.name} {first.short} and {one.name} {one.short} were measured with another "
                 f"{' and '.join(changed)}; evaluate all methods in the same way"
             )
+    check_gold(ledger, evaluations)
+
+
+def check_gold(ledger: Ledger, evaluations: Sequence[Artifact]) -> None:
+    """Raise `InputError` unless the evaluations' answers were judged by one gold reward, or by none."""
     golds = {gold.id if (gold := _parent(ledger, one, "gold_model")) else "none" for one in evaluations}
     if len(golds) > 1:
         raise InputError(
@@ -79,7 +86,8 @@ def _check_alike(ledger: Ledger, evaluations: Sequence[Artifact]) -> None:
         )
 
 
-def _run(ledger: Ledger, name: str, seed: int, evaluation: Artifact) -> MethodRun:
+def method_run(ledger: Ledger, name: str, seed: int, evaluation: Artifact) -> MethodRun:
+    """An evaluation as a run of the method `name`, with what training its adapter took."""
     adapter = _parent(ledger, evaluation, "adapter")
     folder = ledger.folder(evaluation)
     items, metrics = tuple(read_items(folder)), tuple(one for task in own_tasks(folder) for one in task.metrics)
@@ -96,6 +104,17 @@ def _run(ledger: Ledger, name: str, seed: int, evaluation: Artifact) -> MethodRu
         seconds_in_all=sum(one.seconds for one in behind if one) if None not in behind else None,
         peak_mb=cost.peak_mb if cost else None,
     )
+
+
+def trained_tokens(ledger: Ledger, evaluation: Artifact) -> int | None:
+    """The tokens that passed through all training behind the measured adapter, as the curves count them; 0 of a bare
+    model, None where a curve is not there."""
+    adapter = _parent(ledger, evaluation, "adapter")
+    behind = [] if adapter is None else {one.id: one for one in _behind(ledger, adapter)}.values()
+    curves = [ledger.folder(one) / "steps.jsonl" for one in behind]
+    if not all(curve.is_file() for curve in curves):
+        return None
+    return sum(int(json.loads(line)["tokens"]) for curve in curves for line in lines_of(curve))
 
 
 def _behind(ledger: Ledger, artifact: Artifact) -> Iterator[Artifact]:

@@ -216,17 +216,10 @@ def _run_step(
     `outside` what the step's key takes from outside the ledger beside what its verb reads. What a deployed model
     answered is an observation, which is never found: it may answer otherwise now."""
     ledger = context.ledger
-    config = verb.config.parse(planned.settings, f"[{planned.name}]")
     parents = {
         role: made.get(source) or ledger.get(source.removeprefix(LEDGER)) for role, source in planned.roles.items()
     }
-    identity: dict[str, Any] = {
-        "verb": verb.name,
-        "verb_version": verb.version,
-        "config": {**config.model_dump(mode="json"), **outside, **verb.reads(config, parents, context)},
-        "parents": [Parent(role=role, artifact=parent.id) for role, parent in parents.items()],
-        "seed": seed,
-    }
+    identity = step_inputs(planned, verb, seed, {role: one.id for role, one in parents.items()}, outside, context)
     key = ledger.key(**identity)
     if ledger.find(key) is None and (holder := ledger.running(key)) is not None:
         yield StepWaiting(step=planned.name, holder=holder)
@@ -239,7 +232,7 @@ def _run_step(
         whole = not ledger.unfinished(key)  # of a step that goes on, the first part's cost is not known
         with ledger.begin() as staging, Meter() as meter:
             step = Step(planned.name, key, seed, parents, staging, context)
-            result = yield from verb.run(step, config)
+            result = yield from verb.run(step, verb.config.parse(planned.settings, f"[{planned.name}]"))
             artifact = ledger.commit(
                 staging,
                 kind=verb.kind,
@@ -252,3 +245,23 @@ def _run_step(
             )
         ledger.discard_workspace(key)
         return artifact, False
+
+
+def step_inputs(
+    planned: PlannedStep,
+    verb: Verb,
+    seed: int,
+    parents: Mapping[str, str],
+    outside: Mapping[str, str | None],
+    context: Context,
+) -> dict[str, Any]:
+    """All that a step's key is a digest of (`Ledger.key`). `parents` are the ids in its roles, `outside` what comes
+    from outside the ledger beside what its verb reads."""
+    config = verb.config.parse(planned.settings, f"[{planned.name}]")
+    return {
+        "verb": verb.name,
+        "verb_version": verb.version,
+        "config": {**config.model_dump(mode="json"), **outside, **verb.reads(config, parents, context)},
+        "parents": [Parent(role=role, artifact=parent) for role, parent in parents.items()],
+        "seed": seed,
+    }

@@ -5,6 +5,7 @@ from collections.abc import Collection, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import numpy as np
 from pydantic import Field, field_validator
 
 from truing.core.config import Config
@@ -27,6 +28,7 @@ IMPORT = "import"  # the kind of what `truing data import` makes
 IMPORTED = "comparisons.jsonl"  # the file that holds it
 BAD = "bad.jsonl"  # and the one that keeps the rows that were set aside
 HELD_OUT = "held_out"
+BENIGN = "benign_twin"  # the group of what should be helped, as its harmful twins should not
 
 Row = TypeVar("Row", Comparison, Probe)
 
@@ -39,7 +41,8 @@ class DatasetConfig(Config):
     `held_out` is the share of the rows, or from 1 on their number, that training does not see: whole topics drawn by
     the seed, or with `split = "content"` whole groups of equal prompts, pairs and topics, by the hash of their prompts.
     `limit` and `probe_limit` keep that many rows and probe pairs (chosen by the seed, whole twin pairs together): for
-    quick runs.
+    quick runs. `benign_twins` is the share of the training rows of the group `benign_twin` that is kept, drawn by the
+    seed; what a smaller share keeps, a larger one keeps, too.
     """
 
     source: str | None = None
@@ -51,6 +54,7 @@ class DatasetConfig(Config):
     split: Literal["topics", "content"] = "topics"
     limit: int | None = Field(default=None, ge=1)
     probe_limit: int | None = Field(default=None, ge=1)
+    benign_twins: float = Field(default=1.0, ge=0, le=1)
 
     @field_validator("held_out")
     @classmethod
@@ -101,6 +105,10 @@ class Dataset:
         if config.held_out > len(rows):
             raise InputError(f"held_out = {config.held_out:g}: there are only {len(rows)} rows")
         train, held_out = split(rows, config, step.seed)
+        if config.benign_twins < 1:
+            train = fewer_benign(train, config.benign_twins, step.seed)
+            kept = {id(row) for row in (*train, *held_out)}
+            rows = [row for row in rows if id(row) in kept]
         own = config.probes == HELD_OUT
         probes = probes_of(held_out) if own else load_probes(config.probes) if config.probes else []
         probes = keep_some(probes, config.probe_limit, step.seed)
@@ -182,6 +190,14 @@ def load_probes(source: str) -> list[Probe]:
 def keep_some(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
     """About `limit` rows, with twins together; the order stays."""
     return [rows[number] for number in sample([row.pair or row.id for row in rows], limit, seed)]
+
+
+def fewer_benign(rows: list[Comparison], share: float, seed: int) -> list[Comparison]:
+    """The rows with only a share of those of the group `benign_twin`, drawn by the seed; the order stays."""
+    places = [place for place, row in enumerate(rows) if row.group == BENIGN]
+    left_out = np.random.default_rng(seed).permutation(places)[round(share * len(places)) :]
+    gone = set(left_out.tolist())
+    return [row for place, row in enumerate(rows) if place not in gone]
 
 
 def probes_of(held_out: list[Comparison]) -> list[Probe]:

@@ -22,7 +22,7 @@ from truing.judges.refusal import RefusalJudge
 from truing.judges.rewards import FunctionReward, RewardSetting, open_reward
 from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
-from truing.loops.verbs.dataset import load_probes, read_rows
+from truing.loops.verbs.dataset import BENIGN, load_probes, read_rows
 from truing.loops.verbs.reward import KIND as REWARD
 from truing.loops.verbs.training import POLICY, _train, chat_of
 from truing.starter import STARTER, probe_files
@@ -34,7 +34,6 @@ from truing.train.guard import GuardConfig, Guarded, guard
 if TYPE_CHECKING:
     from torch.nn import Parameter
 
-BENIGN = "benign_twin"  # the group of probes that should be helped, as their harmful twins should not
 ROLES = {"reward": "reward_model", "gold": "gold_model"}
 
 
