@@ -121,8 +121,8 @@ class MethodResult(Record):
 def compare_methods(
     runs: Sequence[MethodRun], baseline: str, measures: Sequence[Measure] = MEASURES, claim: Claim = "methods"
 ) -> list[MethodResult]:
-    """Every method by every measure that was taken, the runs' own metrics first; measure by measure, methods in the order
-    in which they come.
+    """Every method by every measure that was taken, the runs' own metrics first; measure by measure, methods in the
+    order in which they come.
 
     `claim`: whether intervals and verdicts speak of methods, whose seeds were drawn by chance as well as the items, or
     of these runs alone.
