@@ -2,14 +2,16 @@
 
     python benchmarks/reward_hh.py --pairs ../shared/data/hh-rlhf/harmless_base_1800.jsonl.gz --states FOLDER
 
-The rows are those that `split = "content"`, `held_out = 300` leaves for training: the 300 held out are never looked at.
-Folds keep rows together that share their prompt or its first turn. Compared, on the same pairs:
+The rows are those that `split = "content"`, `held_out = 300` leaves for training. Folds keep rows together that share
+their prompt or its first turn. The 300 held out are looked at with `--held-out` only, after everything was chosen: then
+all folds teach, and these are asked. Compared, on the same pairs:
 
     length   the longer (or the shorter) answer wins, whichever did in the other folds
     words    tf-idf of words and word pairs of both answers, a linear reward of their difference
     states   a linear reward of the frozen model's hidden states: layer, place (end of turn, mean or maximum over the
              answer) and penalty are chosen by an inner cross-validation in the other folds
-    both     the sum of the two linear rewards, in log-odds
+    layers   the mean of such rewards of every layer and place, each with the penalty that its inner folds choose
+    both     the sum of words and states, in log-odds
 
 A linear reward w is fitted by Bradley–Terry with an L2 penalty: min Σ log(1 + exp(−w·(f_w − f_l))) + (λ/2) |w|².
 Differences of accuracy have McNemar's exact p and Tango's interval. States are computed once and kept in FOLDER, as far
@@ -53,21 +55,36 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=600.0, help="how long to compute states at most")
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--seed", type=int, default=0, help="of the folds")
+    parser.add_argument("--held-out", action="store_true", help="learn from all folds, and read the 300 held out")
     parser.add_argument("--shuffle", action="store_true", help="a control: winners by a coin, so accuracy must be .5")
     options = parser.parse_args()
     good, bad = formats.load(options.pairs)
-    rows, _ = by_content(good, HELD_OUT)
-    print(f"{len(good)} good rows, {len(bad)} bad; {len(rows)} for training, of which", end=" ")
-    states = None
-    if options.states is not None:
-        done = compute_states(rows, options.model, options.states, options.minutes)
-        kept = np.flatnonzero(done)
-        rows = [rows[number] for number in kept]
-        states = np.load(options.states / "states.npy", mmap_mode="r")[kept]
+    rows, held_out = by_content(good, HELD_OUT)
+    print(f"{len(good)} good rows, {len(bad)} bad; {len(rows)} for training, of which", end=" ", flush=True)
+    rows, states = with_states(rows, options.model, options.states, options.minutes)
     print(f"{len(rows)} are used")
+    fold, asked = folds_of(rows, options.seed), list(range(FOLDS))
+    if options.held_out:
+        folder = None if options.states is None else options.states / "held_out"
+        held_out, more = with_states(held_out, options.model, folder, options.minutes)
+        print(f"{len(held_out)} held-out rows are read")
+        states = None if states is None or more is None else np.concatenate([states, more])
+        fold, asked = np.concatenate([fold, np.full(len(held_out), FOLDS)]), [FOLDS]
+        rows = [*rows, *held_out]
     flips = np.random.default_rng(1).choice([1.0, -1.0], len(rows)) if options.shuffle else np.ones(len(rows))
-    found = evaluate(rows, states, folds_of(rows, options.seed), flips)
-    print_table(found)
+    found = evaluate(rows, states, fold, flips, asked)
+    read = np.isin(fold, asked)
+    print_table({name: margins[read] for name, margins in found.items()})
+
+
+def with_states(
+    rows: Sequence[Comparison], model: str, folder: Path | None, minutes: float
+) -> tuple[list[Comparison], Any]:
+    """The rows that have their states in FOLDER, and these; without one, all rows and None."""
+    if folder is None:
+        return list(rows), None
+    kept = np.flatnonzero(compute_states(rows, model, folder, minutes))
+    return [rows[number] for number in kept], np.load(folder / "states.npy", mmap_mode="r")[kept]
 
 
 def folds_of(rows: Sequence[Comparison], seed: int) -> np.ndarray:
@@ -84,8 +101,10 @@ def folds_of(rows: Sequence[Comparison], seed: int) -> np.ndarray:
     return fold
 
 
-def evaluate(rows: Sequence[Comparison], states: Any, fold: np.ndarray, flips: np.ndarray) -> dict[str, np.ndarray]:
-    """Each method's margins [rows], every row's from a reward that did not learn from its fold."""
+def evaluate(
+    rows: Sequence[Comparison], states: Any, fold: np.ndarray, flips: np.ndarray, asked: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Each method's margins [rows], those of every fold that is asked from a reward that did not learn from it."""
     longer = np.array([[len(row.chosen.split()) - len(row.rejected.split())] for row in rows], dtype=float)
     methods: dict[str, Callable[[np.ndarray], Iterator[tuple[str, Matrix]]]] = {
         "length": lambda _train: iter([("length", longer * flips[:, None])]),
@@ -95,32 +114,36 @@ def evaluate(rows: Sequence[Comparison], states: Any, fold: np.ndarray, flips: n
         methods["states"] = lambda train: state_differences(states, train, flips)
     found = {}
     for name, candidates in methods.items():
-        margins = np.zeros(len(rows))
-        for held in range(FOLDS):
+        margins, everything = np.zeros(len(rows)), np.zeros(len(rows))
+        for held in asked:
             train, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
-            chosen, margins[test] = fit_best(candidates(train), fold, train, test)
+            fits = list(fit_each(candidates(train), fold, train, test))
+            _, chosen, margins[test] = min(fits, key=lambda fit: fit[0])
+            everything[test] = np.mean([fit[2] for fit in fits], axis=0)
             print(f"  {name}, fold {held}: {chosen}, {np.mean(margins[test] > 0):.3f}", flush=True)
         found[name] = margins
+        if name == "states":
+            found["layers"] = everything
     if "states" in found:
         found["both"] = found["words"] + found["states"]
     return found
 
 
-def fit_best(
+def fit_each(
     candidates: Iterator[tuple[str, Matrix]], fold: np.ndarray, train: np.ndarray, test: np.ndarray
-) -> tuple[str, np.ndarray]:
-    """The candidate and penalty with the least inner loss over the folds of `train`, and its margins on `test`."""
-    best: tuple[float, str, np.ndarray] = (math.inf, "", np.zeros(len(test)))
+) -> Iterator[tuple[float, str, np.ndarray]]:
+    """Each candidate with the penalty of the least inner loss over the folds of `train`: that loss, what it is called,
+    and its margins on `test`."""
     for name, x in candidates:
+        losses = {}
         for penalty in PENALTIES if x.shape[1] > 1 else (1e-6,):
-            losses = []
+            parts = []
             for inner in np.unique(fold[train]):
                 inside, outside = train[fold[train] != inner], train[fold[train] == inner]
-                losses.append(np.logaddexp(0, -(x[outside] @ bradley_terry(x[inside], penalty))))
-            loss = float(np.concatenate(losses).mean())
-            if loss < best[0]:
-                best = (loss, f"{name}, penalty {penalty:g}", x[test] @ bradley_terry(x[train], penalty))
-    return best[1], best[2]
+                parts.append(np.logaddexp(0, -(x[outside] @ bradley_terry(x[inside], penalty))))
+            losses[penalty] = float(np.concatenate(parts).mean())
+        best = min(losses, key=lambda penalty: losses[penalty])
+        yield losses[best], f"{name}, penalty {best:g}", x[test] @ bradley_terry(x[train], best)
 
 
 def bradley_terry(x: Matrix, penalty: float) -> np.ndarray:
@@ -224,7 +247,7 @@ def print_table(found: dict[str, np.ndarray]) -> None:
     for name, hits in right.items():
         low, high = wilson(hits.sum(), len(hits))
         print(f"{name:<8} {hits.mean():.3f} [{low:.3f}, {high:.3f}] of {len(hits)}")
-    for ours in ("states", "both"):
+    for ours in ("states", "layers", "both"):
         for baseline in ("length", "words") if ours in right else ():
             only_baseline, only_ours = (
                 int((right[one] & ~right[other]).sum()) for one, other in ((baseline, ours), (ours, baseline))
