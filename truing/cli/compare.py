@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -156,33 +156,38 @@ def bounds(low: float, high: float, unit: str, signed: bool = False) -> str:
 
 class Evaluated(NamedTuple):
     """The items of an evaluation, what is to be said of where they are from (a file, a deployed model; else nothing),
-    and the artifact's folder (None: they are from a file)."""
+    the artifact's folder (None: they are from a file), and who judged each task's answers."""
 
     items: "list[ItemResult]"
     origin: str
     folder: Path | None
+    judges: "Mapping[str, str]"
 
 
 def evaluated(context: typer.Context, name: str) -> Evaluated:
     """An evaluation of the ledger, or one that was exported to a file. Raises `InputError`."""
-    from truing.evals.artifact import read_items
+    from truing.evals.artifact import judges_of, read_items
     from truing.evals.observed import read_observations
     from truing.ledger.ledger import Ledger
     from truing.loops.baseline import SUFFIX, as_line, read_baseline
 
     if name.endswith(SUFFIX):
         stored = read_baseline(Path(name))
-        return Evaluated(list(stored.items), as_line(stored.origin), None)
+        return Evaluated(list(stored.items), as_line(stored.origin), None, stored.origin.judges)
     ledger = Ledger.open(context.obj.ledger, create=False)
     folder = ledger.folder(_evaluation(ledger, name))
     observed = read_observations(folder)
-    return Evaluated(read_items(folder), "" if observed is None else str(observed), folder)
+    return Evaluated(read_items(folder), "" if observed is None else str(observed), folder, judges_of(folder))
 
 
 def known_metrics(*sides: Evaluated) -> "list[Metric]":
-    """Truing's own metrics, and those of the suites that were measured. Raises `InputError` where these differ."""
-    from truing.evals.artifact import metrics_of
+    """Truing's own metrics, and those of the suites that were measured. Raises `InputError` where these differ, or
+    another judge judged the answers."""
+    from truing.evals.artifact import metrics_of, same_judge
 
+    for task, judge in sides[0].judges.items():
+        for side in sides[1:]:
+            same_judge(task, judge, side.judges.get(task, judge))
     return metrics_of(*(side.folder for side in sides if side.folder is not None))
 
 

@@ -64,8 +64,9 @@ def show(
 
 def _export(ledger: "Ledger", found: "Artifact", path: Path) -> None:
     """Write an evaluation's items to a file."""
-    from truing.evals.artifact import read_items
+    from truing.evals.artifact import judges_of, read_items
     from truing.loops.baseline import SUFFIX, write_baseline
+    from truing.loops.verbs.rejudge import answered_by
 
     if found.kind != "evaluation":
         raise InputError(f"{found.name!r} is of the kind {found.kind!r}; only an evaluation can be exported")
@@ -73,5 +74,6 @@ def _export(ledger: "Ledger", found: "Artifact", path: Path) -> None:
         raise InputError(
             f"--export {path}: name it FILE{SUFFIX}, by which `truing gate` tells it from the ledger's names"
         )
-    origin = write_baseline(path, found, read_items(ledger.folder(found)))
+    folder = ledger.folder(found)
+    origin = write_baseline(path, found, read_items(folder), answered_by(ledger, found), judges_of(folder))
     typer.echo(f"{path}: {origin.items} items of {found.name}, with prompts and answers in full")

@@ -1,7 +1,7 @@
 """What an evaluation's artifact holds: items.jsonl, a line an item; of tasks on sets also tasks.json, a report each."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from truing.core.errors import InputError
@@ -52,17 +52,40 @@ def read_reports(folder: Path) -> list[TaskReport]:
     return [TaskReport.model_validate(one) for one in json.loads((folder / "tasks.json").read_text(encoding="utf-8"))]
 
 
+def write_reports(folder: Path, reports: Sequence[TaskReport]) -> None:
+    """Write tasks.json."""
+    plain = [report.model_dump(mode="json") for report in reports]
+    (folder / "tasks.json").write_text(json.dumps(plain, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def judges_of(folder: Path) -> dict[str, str]:
+    """Who judged each task's answers."""
+    reports = read_reports(folder) if (folder / "tasks.json").is_file() else []
+    return {report.task: report.judge for report in reports}
+
+
+def same_judge(task: str, one: str, other: str) -> None:
+    """Raise `InputError` where two evaluations' answers to a task were judged by different judges."""
+    if one != other:
+        judges = " and ".join(name or "a judge that is not named" for name in (one, other))
+        raise InputError(
+            f"{task}: the evaluations were judged by {judges}; judge both alike with `truing eval EVALUATION --judge`"
+        )
+
+
 def metrics_of(*folders: Path) -> list[Metric]:
     """What these evaluations may be compared on: truing's own metrics, and those that the tasks of others name (suites,
     lm-evaluation-harness).
 
-    Raises `InputError` where what such a task asks was changed between them.
+    Raises `InputError` where what such a task asks was changed between them, or another judge judged a task's answers.
     """
     known = {metric.task: metric for metric in METRICS}
     found = dict(known)
     seen: dict[str, TaskReport] = {}
+    judges: dict[str, str] = {}
     for folder in folders:
         for report in read_reports(folder) if (folder / "tasks.json").is_file() else []:
+            same_judge(report.task, judges.setdefault(report.task, report.judge), report.judge)
             own = {metric.task: metric for metric in report.metrics if metric.task not in known}
             if own and seen.setdefault(report.task, report).files != report.files:
                 raise InputError(

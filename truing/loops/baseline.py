@@ -6,9 +6,10 @@ against it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,10 +19,12 @@ from truing.data.native import lines_of
 from truing.ledger.artifacts import Artifact
 
 SUFFIX = ".jsonl"
+_MEASURED = ("tasks", "max_new_tokens", "ties")
 
 
 class Origin(Record):
-    """Which evaluation a baseline is."""
+    """Which evaluation a baseline is, who judged each task's answers, and how it was measured (`tasks` and what else a
+    candidate must share; empty where that is not known)."""
 
     evaluation: str
     id: str
@@ -30,6 +33,8 @@ class Origin(Record):
     model: str
     items: int
     items_sha256: str
+    judges: Mapping[str, str] = {}
+    measured: Mapping[str, Any] = {}
 
 
 class Baseline(Record):
@@ -39,23 +44,40 @@ class Baseline(Record):
     items: tuple[ItemResult, ...]
 
 
-def write_baseline(path: Path, artifact: Artifact, items: Sequence[ItemResult]) -> Origin:
-    """Write an evaluation of the ledger to a file. Raises `InputError` where the file cannot be written."""
+def write_baseline(
+    path: Path,
+    artifact: Artifact,
+    items: Sequence[ItemResult],
+    source: Artifact | None = None,
+    judges: Mapping[str, str] | None = None,
+) -> Origin:
+    """Write an evaluation of the ledger to a file; `source` is the one whose answers were judged, if it is another.
+    Raises `InputError` where the file cannot be written."""
+    config = (source or artifact).config
     body = "".join(item.model_dump_json() + "\n" for item in items)
     origin = Origin(
         evaluation=artifact.name,
         id=artifact.id,
         created=artifact.created,
         code_version=artifact.code_version,
-        model=str(artifact.config.get("model", "")),
+        model=str(config.get("model", "")),
         items=len(items),
         items_sha256=_sha256(body),
+        judges=judges or {},
+        measured=how_measured(artifact),
     )
     try:
         path.write_text(origin.model_dump_json() + "\n" + body, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
     return origin
+
+
+def how_measured(artifact: Artifact) -> dict[str, Any]:
+    """What a candidate must share with an evaluation on public sets; nothing for another kind of evaluation."""
+    if artifact.verb != "benchmark" or "tasks" not in artifact.config:
+        return {}
+    return {"seed": artifact.seed, **{key: artifact.config[key] for key in _MEASURED if key in artifact.config}}
 
 
 def read_baseline(path: Path) -> Baseline:
