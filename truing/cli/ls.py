@@ -24,6 +24,7 @@ KINDS = (
     "judge",
     "validation",
     "pairwise",
+    "partial_evaluation",
 )
 
 

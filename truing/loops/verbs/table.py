@@ -12,9 +12,10 @@ from truing.loops.verbs.policy import POLICY_GRADIENTS
 from truing.loops.verbs.rejudge import Rejudge
 from truing.loops.verbs.reporting import Report
 from truing.loops.verbs.reward import Reward
+from truing.loops.verbs.running import GateRunning
 from truing.loops.verbs.training import SFT, Preference, Unpaired
 
 _TRAINERS = (SFT(), Preference(), Unpaired(), Reward(), *POLICY_GRADIENTS)
 _JUDGING = (Judge(), Rejudge(), PairwiseAnswers())
-_VERBS = (Dataset(), JudgedAnswers(), *_TRAINERS, Evaluate(), Gate(), Report(), Benchmark(), *_JUDGING)
+_VERBS = (Dataset(), JudgedAnswers(), *_TRAINERS, Evaluate(), Gate(), Report(), Benchmark(), *_JUDGING, GateRunning())
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _VERBS}
