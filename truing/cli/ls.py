@@ -25,6 +25,7 @@ KINDS = (
     "validation",
     "pairwise",
     "partial_evaluation",
+    "latency",
 )
 
 
