@@ -16,11 +16,13 @@ def test_the_median_of_few_values_is_enclosed_by_the_textbooks_order_statistics(
 
 
 def test_a_high_quantile_of_few_values_has_no_upper_bound() -> None:
-    """The largest of 20 lies below the 95th percentile with probability .95^20 = .36: it bounds nothing. Of 73 it does:
-    .95^73 < .025 (and .95^71 is not)."""
+    """The largest of 20 lies below the 95th percentile with probability .95^20 = .36: it bounds nothing. Of 72 it does:
+    .95^72 < .025 < .95^71."""
     assert quantile_interval(list(range(20)), 0.95)[1].high == math.inf
     assert quantile_interval(list(range(71)), 0.95)[1].high == math.inf
-    assert quantile_interval(list(range(73)), 0.95)[1].high == 72
+    assert quantile_interval(list(range(72)), 0.95)[1].high == 71
+    assert math.isinf(quantile_interval(list(range(5)), 0.5)[1].high)
+    assert quantile_interval(list(range(6)), 0.5)[1] == (0, 5)
 
 
 @pytest.mark.parametrize("q", [0.5, 0.95])

@@ -173,6 +173,16 @@ def test_a_verdict_that_is_certain_stays_as_more_is_measured() -> None:
     assert len({(read.items, read.evidence.interval, read.evidence.p) for read in reads[1:]}) == 1
 
 
+@pytest.mark.parametrize(
+    ("gain", "margin", "settled", "items"),
+    [(0.0, 0.1, "no worse", 59), (0.0, 0.05, "no worse", 121), (-1.0, 0.1, "worse", 11)],
+)
+def test_the_least_items_that_docs_name(gain: float, margin: float, settled: str, items: int) -> None:
+    """Independent items of which none differs, or all do: the capital's path is known, whatever the order."""
+    read = one_by_one([gain] * 200, range(200), margin=margin, plan=Plan(range(200), 1))
+    assert (read.settled, read.items) == (settled, items)
+
+
 def test_only_an_evaluation_on_sets_says_how_it_was_measured(here: Path) -> None:
     made = Ledger.open(here / "ledger").get("eval")
     assert how_measured(made)["tasks"] == ["bbq", "advbench"]

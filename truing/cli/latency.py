@@ -11,6 +11,7 @@ from rich.table import Table
 
 from truing.cli.deployed import Remote, asked_how
 from truing.cli.evaluate import system_of
+from truing.cli.progress import counted
 from truing.cli.run import Json, as_plain, execute, prepare
 
 if TYPE_CHECKING:
@@ -59,12 +60,12 @@ def latency(
         table.add_row(title, *(cell for name in ("p50", "p95") for cell in _cells(quantiles[name], decimals)))
     Console().print(table)
     where = found.machine
-    threads = "" if where.threads is None else f", {where.threads} threads"
+    threads = "" if where.threads is None else f", {counted(where.threads, 'thread')}"
     lines = [
-        f"{found.model}: {found.prompts} prompts, one at a time, at most {found.max_new_tokens} tokens; "
+        f"{found.model}: {counted(found.prompts, 'prompt')}, one at a time, at most {found.max_new_tokens} tokens; "
         f"{found.unknown} unknown, {found.no_pace} without a pace",
         f"from {found.began:%Y-%m-%d %H:%M:%S} to {found.ended:%H:%M:%S} UTC, {where.device} of {where.system}, "
-        f"{where.cores} cores{threads}: an observation of that time and machine",
+        f"{counted(where.cores, 'core')}{threads}: an observation of that time and machine",
     ]
     for line in lines:
         typer.echo(line)
