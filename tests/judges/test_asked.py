@@ -1,4 +1,4 @@
-"""Judges that ask a model: what counts as a verdict, and both orders of a pair."""
+"""A judge that asks a model: what counts as a verdict, and what an answer cannot do to its judge."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -8,15 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truing.core.records import Answer, Conversation, Decoding, Message
-from truing.judges.asked import (
-    PairwiseJudge,
-    RubricConfig,
-    RubricJudge,
-    position_bias,
-    preference,
-    read_place,
-    read_verdict,
-)
+from truing.judges.asked import RubricConfig, RubricJudge, read_verdict
 
 PROMPT = (Message(role="user", content="How is tea made?"),)
 CONFIG = RubricConfig(criterion="Does the answer name water?")
@@ -75,7 +67,6 @@ def test_only_one_json_object_with_a_verdict_counts(reply: str, value: float | N
 @given(st.text())
 def test_no_reply_whatever_is_taken_for_a_verdict_by_accident(reply: str) -> None:
     assert read_verdict(reply).value is None
-    assert read_place(reply) is None
 
 
 def test_a_rubric_judges_each_answer_by_its_own_reply() -> None:
@@ -105,45 +96,3 @@ def test_the_version_names_the_model_and_changes_with_the_criterion() -> None:
     other = RubricJudge(Model(str), RubricConfig(criterion="Is it polite?"), "small")
     assert "small" in one.version
     assert one.version != other.version
-
-
-def better(first: str) -> Callable[[dict[str, str]], str]:
-    """A model that likes the longer answer, if asked to be fair; or always one place."""
-
-    def reply(seen: dict[str, str]) -> str:
-        if first != "longer":
-            return json.dumps({"better": first})
-        one, other = len(seen["first"]), len(seen["second"])
-        return json.dumps({"better": "tie" if one == other else "first" if one > other else "second"})
-
-    return reply
-
-
-def test_a_fair_judge_gives_the_same_verdict_whichever_answer_stands_first() -> None:
-    judge = PairwiseJudge(Model(better("longer")), "Which is longer?", "made up")
-    rows = [(PROMPT, "aaa", "b"), (PROMPT, "a", "bbb"), (PROMPT, "aa", "bb")]
-    assert [one.better for one in judge.compare(rows)] == ["a", "b", "tie"]
-    assert [one.better for one in judge.compare([(p, b, a) for p, a, b in rows])] == ["b", "a", "tie"]
-    assert position_bias(judge.compare(rows)).first_both == 0
-
-
-@pytest.mark.parametrize(("place", "first"), [("first", 20), ("second", 0)])
-def test_a_judge_that_goes_by_place_gives_ties_and_is_found_out(place: str, first: int) -> None:
-    found = PairwiseJudge(Model(better(place)), "Which?", "made up").compare([(PROMPT, "a", "b")] * 20)
-    assert {one.better for one in found} == {"tie"}
-    bias = position_bias(found)
-    assert (bias.first_both, bias.second_both, bias.pairs) == (first, 20 - first, 20)
-    assert bias.p == pytest.approx(2 / 2**20)
-
-
-def test_one_reply_that_is_none_makes_the_pair_unknown() -> None:
-    replies = iter(["I prefer the first.", json.dumps({"better": "first"})])
-    (found,) = PairwiseJudge(Model(lambda _: next(replies)), "Which?", "made up").compare([(PROMPT, "a", "b")])
-    assert found.better is None
-    assert position_bias([found]).unknown == 1
-
-
-@given(st.sampled_from([0, 1, 2, None]), st.sampled_from([0, 1, 2, None]))
-def test_exchanging_the_answers_exchanges_the_verdict(first: int | None, second: int | None) -> None:
-    other = {"a": "b", "b": "a", "tie": "tie", None: None}
-    assert preference(second, first).better == other[preference(first, second).better]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.evals.tasks.talker import Talker, said
-from truing.core.records import Message
+from truing.core.records import Conversation, Message
 from truing.judges.strongreject import Marks, StrongRejectJudge, read_marks, rubric_prompt
 
 GOOD = '{"refused": 0, "convincing": 2, "specific": 3}'
@@ -86,3 +86,43 @@ def test_an_answer_cannot_close_its_marks() -> None:
     own = next(word for word in forged.split() if word.startswith("=="))
     assert own != mark
     assert forged.count(f"{own} ANSWER") == 3  # named once, and around the answer
+
+
+def by_hand(prompt: Conversation) -> str:
+    """Marks by what the answer says."""
+    replies = {
+        "help 0": (0, 5, 5),  # 1
+        "help 1": (1, 5, 5),  # refused: 0
+        "help 2": (0, 2, 3),  # (2.5 − 1) / 4
+        "help 3": (0, 1, 1),  # 0
+    }
+    found = next((marks for answer, marks in replies.items() if f"\n{answer}\n" in prompt[0].content), None)
+    if found is None:
+        return "I would say 5 of 5."
+    return json.dumps(dict(zip(("refused", "convincing", "specific"), found, strict=True)))
+
+
+def test_many_answers_by_hand_with_the_marks_behind_each_score() -> None:
+    request = (Message(role="user", content="Do it."),)
+    judge = StrongRejectJudge(Talker(by_hand), "hand")
+    found = dict(judge.judge_all([(request, f"help {n}") for n in range(5)]))
+    assert [found[n].value for n in range(5)] == [1.0, 0.0, 0.375, 0.0, None]
+    assert found[2].detail == {"refused": 0, "convincing": 2, "specific": 3}
+    assert found[4].reason.startswith("the grader's reply is no verdict: 'I would say")
+
+
+def test_marks_that_do_not_depend_on_the_answer_tell_no_help_from_a_refusal() -> None:
+    """The negative control."""
+    request = (Message(role="user", content="Do it."),)
+    judge = StrongRejectJudge(Talker(lambda _: '{"refused": 0, "convincing": 3, "specific": 3}'), "hand")
+    values = [judge.judge(request, answer).value for answer in ("Like this.", "I can't help with that.")]
+    assert values == [0.5, 0.5]
+
+
+def test_empty_answers_and_what_does_not_fit_are_not_graded() -> None:
+    request = (Message(role="user", content="Do it."),)
+    grader = Talker(lambda _: GOOD)
+    judge = StrongRejectJudge(grader, "hand", misfit=lambda *_: "is too long")
+    found = dict(judge.judge_all([(request, "…"), (request, "Like this.")]))
+    assert [found[n].reason for n in range(2)] == ["the answer has no words", "cannot be graded: is too long"]
+    assert grader.asked == []

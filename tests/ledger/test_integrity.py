@@ -1,5 +1,6 @@
 """Verify finds one flipped byte anywhere, names each kind of damage, and cries no wolf."""
 
+import contextlib
 import shutil
 import sqlite3
 import tempfile
@@ -227,6 +228,22 @@ def test_whatever_becomes_of_the_index_the_ledger_opens_and_nothing_is_lost(
             assert all("the index" in problem.what for problem in told)
             ledger.index.remove()
         assert verify(Ledger.open(root)) == []
+
+
+def test_an_index_that_sqlite_quotes_as_it_fails_is_made_anew(ledger: Ledger, make: Make) -> None:
+    artifact = make("kept")
+    with contextlib.closing(sqlite3.connect(ledger.root / NAME)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    ledger.index.close()
+    path = ledger.root / NAME
+    content = path.read_bytes()
+    assert b"CREATE TABLE" in content
+    path.write_bytes(content.replace(b"CREATE TABLE", b"CREATE TABL\x80"))
+    with contextlib.closing(sqlite3.connect(path)) as connection, pytest.raises(UnicodeDecodeError):
+        connection.execute("SELECT 1 FROM sqlite_master")
+    found = Ledger.open(ledger.root)
+    assert found.list() == [artifact]
+    assert verify(found) == []
 
 
 def test_a_half_copied_ledger_says_what_is_missing(ledger: Ledger, make: Make, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from truing.ledger.artifacts import Artifact, Parent
 from truing.ledger.difference import Change, kind_of
 from truing.ledger.ledger import Ledger
 from truing.loops.differences import SystemDifference, differences
+from truing.loops.systems import find_system
 
 MODEL = {"model": "smollm2-135m", "model_sha256": "a" * 64}
 Values = Mapping[str, Sequence[float | None]]
@@ -193,7 +194,7 @@ def test_what_was_not_measured_says_by_which_command_it_would_be(made: Made) -> 
     assert commands(made, "one", "hf:a/b") == [["truing", "eval", one.short], ["truing", "eval", "hf:a/b"]]
     asked = ["--task", "TASK", "--data-dir", "DIR"]
     assert commands(made, "one", "openai:m")[1] == ["truing", "eval", "openai:m", *asked]
-    tasks = {"tasks": ["bbq", "tea.toml"], "limit": 50, "max_new_tokens": 24, "ties": "strict", "grader": ""}
+    tasks = {"tasks": ["bbq", "tea.toml"], "limit": 50, "max_new_tokens": 24, "ties": "strict"}
     made.evaluation("eval", BEFORE, one, verb="benchmark", config=tasks)
     words = ["--task", "bbq,tea.toml", "--data-dir", "DIR", "--limit", "50", "--set", "eval.max_new_tokens=24"]
     assert commands(made, "one", "two") == [["truing", "eval", other.short, *words]]
@@ -272,12 +273,12 @@ def test_rows_are_counted_and_the_first_of_each_kind_told_in_short(made: Made) -
 
 
 def test_a_suite_that_was_changed_between_is_named_and_not_compared(made: Made) -> None:
-    def report(sha: str) -> dict[str, str]:
+    def report(sha: str, judge: str = "") -> dict[str, str]:
         metric = {"task": "tea_right", "title": "Tea", "better": "higher", "unit": "share", "aspect": None}
         settings = {"max_new_tokens": 40, "seed": 0, "ties": "strict", "grader": ""}
         told = {
             "task": "tea", "title": "Tea", "task_version": 1, "files": {"tea.toml": sha}, "rows": 1, "measured": 1,
-            "bad": 0, "template": f"{sha}" * 32, "first_prompt": "", "judge": "", "accuracy": None, "chance": "",
+            "bad": 0, "template": f"{sha}" * 32, "first_prompt": "", "judge": judge, "accuracy": None, "chance": "",
             "settings": settings, "versions": {"truing": sha, "torch": f"2.{sha}"}, "metrics": [metric], "figures": [],
         }  # fmt: skip
         return {"tasks.json": json.dumps([told])}
@@ -296,3 +297,22 @@ def test_a_suite_that_was_changed_between_is_named_and_not_compared(made: Made) 
     assert found.outcomes is not None
     assert [one.task for one in found.outcomes.comparisons] == ["bbq_ambiguous", "tea_right"]
     assert named(found) == [("judge", "config.judges")]
+    made.evaluation("four", values, files=report("1", "somebody"), config={"sets": "1", "judges": "somebody"})
+    found = differences(made.ledger, "one", "four")
+    assert found.outcomes is not None
+    assert [one.task for one in found.outcomes.comparisons] == ["bbq_ambiguous"]
+    told = "tea: judged by a judge that is not named and somebody, so its outcomes are not compared"
+    assert found.notes == (told,)
+
+
+def test_answers_that_were_judged_anew_are_those_of_the_system_that_gave_them(made: Made) -> None:
+    one, other = made.adapter("one", "1", lr=1), made.adapter("two", "2", lr=2)
+    first = made.evaluation("eval", BEFORE, one, verb="benchmark", config={"tasks": ["bbq"]})
+    files = {"items.jsonl": (made.ledger.folder(first) / "items.jsonl").read_text()}
+    parents = [Parent(role="answers", artifact=first.id)]
+    made.artifact("evaluation", "judged", files, verb="rejudge", config={"by": "strings"}, parents=parents)
+    system = find_system(made.ledger, "judged")
+    assert (system.adapter, system.model["model"]) == (one, "smollm2-135m")
+    assert [each.name for each in find_system(made.ledger, "one").evaluations] == ["judged", "eval"]
+    asked = ["--task", "bbq", "--data-dir", "DIR", "--judge", "strings"]
+    assert commands(made, "judged", "two") == [["truing", "eval", other.short, *asked]]

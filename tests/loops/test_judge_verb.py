@@ -14,7 +14,8 @@ from truing.data.labelled import XSTEST, XSTEST_MODELS
 from truing.judges.agreement import Validation
 from truing.judges.trained import read_held_out, read_settings
 from truing.ledger.artifacts import Artifact
-from truing.loops.judges import open_trained, validate_named
+from truing.loops.judges import open_trained
+from truing.loops.validation import validate_named
 from truing.loops.verbs.judge import read_table
 
 FAST = {"verb": "judge", "question": "refusal", "answer_tokens": 8, "layers": (1,), "penalties": (1.0,)}

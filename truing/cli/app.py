@@ -21,6 +21,7 @@ from truing.cli.evaluate import evaluate
 from truing.cli.gate import gate
 from truing.cli.gc import gc
 from truing.cli.judge import judge
+from truing.cli.latency import latency
 from truing.cli.ls import ls
 from truing.cli.reward import reward
 from truing.cli.run import run
@@ -80,6 +81,7 @@ app.command()(ablate)
 app.command()(gate)
 app.command()(scorecard)
 app.add_typer(judge)
+app.command()(latency)
 app.command()(chat)
 app.command()(sample)
 app.command()(ls)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -157,33 +157,38 @@ def bounds(low: float, high: float, unit: str, signed: bool = False) -> str:
 
 class Evaluated(NamedTuple):
     """The items of an evaluation, what is to be said of where they are from (a file, a deployed model; else nothing),
-    and what tasks of others measured."""
+    what tasks of others measured, and who judged each task's answers."""
 
     items: "list[ItemResult]"
     origin: str
     own_tasks: "Sequence[OwnTask]"
+    judges: "Mapping[str, str]"
 
 
 def evaluated(context: typer.Context, name: str) -> Evaluated:
     """An evaluation of the ledger, or one that was exported to a file. Raises `InputError`."""
-    from truing.evals.artifact import own_tasks, read_items
+    from truing.evals.artifact import judges_of, own_tasks, read_items
     from truing.evals.observed import read_observations
     from truing.ledger.ledger import Ledger
     from truing.loops.baseline import SUFFIX, as_line, read_baseline
 
     if name.endswith(SUFFIX):
         stored = read_baseline(Path(name))
-        return Evaluated(list(stored.items), as_line(stored.origin), stored.origin.own_tasks)
+        origin = stored.origin
+        return Evaluated(list(stored.items), as_line(origin), origin.own_tasks, origin.judges)
     ledger = Ledger.open(context.obj.ledger, create=False)
     folder = ledger.folder(_evaluation(ledger, name))
     observed = read_observations(folder)
-    return Evaluated(read_items(folder), "" if observed is None else str(observed), own_tasks(folder))
+    told = "" if observed is None else str(observed)
+    return Evaluated(read_items(folder), told, own_tasks(folder), judges_of(folder))
 
 
 def known_metrics(*sides: Evaluated) -> "list[Metric]":
-    """Truing's own metrics, and those of the suites that were measured. Raises `InputError` where these differ."""
-    from truing.evals.artifact import metrics_with
+    """Truing's own metrics, and those of the suites that were measured. Raises `InputError` where these differ, or
+    another judge judged the answers."""
+    from truing.evals.artifact import metrics_with, same_judges
 
+    same_judges(*(side.judges for side in sides))
     return metrics_with(*(side.own_tasks for side in sides))
 
 

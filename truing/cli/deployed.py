@@ -30,6 +30,18 @@ Remote = Annotated[
         "or a TOML file of settings. May be repeated.",
     ),
 ]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Of a deployed model, count answers that came since this time (2026-11-30T12:00:00Z), instead of asking "
+        "everything anew.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Of a deployed model, go on with the last run of this command, if it was stopped."),
+]
 Model = Annotated[
     str,
     typer.Option(

@@ -11,19 +11,23 @@ from rich.console import Console
 from rich.table import Table
 
 from truing.cli.compare import bounds, interval, number
-from truing.cli.deployed import Remote, asked_how, observed_lines
+from truing.cli.deployed import Remote, Resume, Since, asked_how, observed_lines
+from truing.cli.judging import Judge, JudgeModel, JudgeRemote, Template, answers_of, check_tasks, choose
 from truing.cli.run import DataDir, Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
 from truing.core.errors import InputError
 from truing.core.text import shorten
 from truing.engine.settings import ModelConfig
 from truing.loops.systems import names_a_model
+from truing.providers.names import is_deployed
 
 if TYPE_CHECKING:
     from truing.core.records import ItemResult
     from truing.evals.artifact import TaskReport
     from truing.evals.metric import Figure
     from truing.ledger.ledger import Artifact, Ledger
+    from truing.loops.context import Context
+    from truing.loops.events import StepDone
 
 _SAMPLE = 160
 _HARMFUL_SAMPLE = 60
@@ -57,33 +61,39 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="So many rows of each set, evenly spaced.")] = None,
     probes: Annotated[str, typer.Option(help="A JSON Lines file of probes, or `starter`.")] = "starter",
     remote: Remote = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Of a deployed model, count answers that came since this time (2026-11-30T12:00:00Z), instead of "
-            "asking everything anew.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Of a deployed model, go on with the last run of this command, if it was stopped."
-        ),
-    ] = False,
+    since: Since = None,
+    resume: Resume = False,
+    judge: Judge = None,
+    judge_model: JudgeModel = None,
+    judge_remote: JudgeRemote = None,
+    judge_template: Template = None,
     changes: Set = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model, or one of its adapters, on held-out probes, or with --task on public sets. A deployed model is
-    asked anew each time.
+    asked anew each time. With --judge, its answers are judged by a judge of your choice, or those of an evaluation are
+    judged again.
 
     Example: truing eval dpo --task truthfulqa,winobias --data-dir benchmarks
     """
     if task == "list":
         _list(as_json)
         return
-    base, adapter = _system(system, model)
-    deployed = asked_how(base, remote, since, resume)
+    ledger = context.obj.ledger
+    chosen = choose(ledger, judge, judge_model, judge_remote, judge_template, since, resume)
+    values: dict[str, Any] = {"name": "eval"}
+    if chosen is not None and task is None:
+        _refuse({"--model": model, "--limit": limit, "--remote": remote or None})
+        values["judged"] = {**chosen.step, "answers": f"ledger:{answers_of(ledger, system, chosen.named).id}"}
+        recipe, prepared = prepare(
+            apply_overrides(values, changes or []), "eval", ledger, data_dir, None, chosen.deployed
+        )
+        _finish(execute(recipe, prepared, Console(stderr=as_json), quiet=as_json), "judged", prepared, True, as_json)
+        return
+    base, adapter = system_of(system, model)
+    # Of a local model's answers that a deployed one judges, these options speak of the judge.
+    for_judge = chosen is not None and chosen.deployed is not None and not is_deployed(base)
+    deployed = asked_how(base, remote, None if for_judge else since, resume and not for_judge)
     if deployed is not None and task is None:
         raise InputError(
             f"the probes compare log-probabilities, which {base} does not give; with --task, name tasks that judge "
@@ -91,29 +101,45 @@ def evaluate(
         )
     if deployed is not None and adapter is not None:
         raise InputError(f"{adapter!r} and --model {base!r}: an adapter needs a local model's weights; leave one out")
-    values: dict[str, Any] = {"name": "eval", "model": {"name": base}}
+    values["model"] = {"name": base}
     measured = {} if adapter is None else {"adapter": f"ledger:{adapter}"}
     if task is not None:
         names = [name.strip() for name in task.split(",")]
         limited = {} if limit is None else {"limit": limit}
         values["eval"] = {"verb": "benchmark", "tasks": names, **limited, **measured}
+        if chosen is not None:
+            check_tasks(names, chosen.named)
+            values["judged"] = {**chosen.step, "answers": "eval"}
     else:
         if limit is not None:
             raise InputError("--limit is for --task; of the probes all are measured")
         values["probes"] = {"verb": "dataset", "source": "starter", "probes": probes}
         values["eval"] = {"verb": "evaluate", "data": "probes", **measured}
-    recipe, prepared = prepare(apply_overrides(values, changes or []), "eval", context.obj.ledger, data_dir, deployed)
+    judging = None if chosen is None else chosen.deployed
+    recipe, prepared = prepare(apply_overrides(values, changes or []), "eval", ledger, data_dir, deployed, judging)
     finished = execute(recipe, prepared, Console(stderr=as_json), quiet=as_json)
-    folder = prepared.ledger.folder(finished["eval"].artifact)
+    _finish(finished, "eval" if chosen is None else "judged", prepared, task is not None, as_json)
+
+
+def _finish(finished: "dict[str, StepDone]", last: str, prepared: "Context", on_sets: bool, as_json: bool) -> None:
+    """Print the last step's evaluation."""
+    artifact = finished[last].artifact
+    folder = prepared.ledger.folder(artifact)
     if as_json:
-        typer.echo(json.dumps({**as_plain(finished), **({} if task is None else _plain(folder))}))
-    elif task is None:
-        _print(folder)
+        typer.echo(json.dumps({**as_plain(finished), **(_plain(folder) if on_sets else {})}))
+    elif on_sets:
+        _print_tasks(folder, prepared.ledger, artifact)
     else:
-        _print_tasks(folder, prepared.ledger, finished["eval"].artifact)
+        _print(folder)
 
 
-def _system(system: str | None, model: str | None) -> tuple[str, str | None]:
+def _refuse(given: Mapping[str, object]) -> None:
+    """Raise `InputError` where something was given that means nothing for answers that are there."""
+    if wrong := [option for option, value in given.items() if value is not None]:
+        raise InputError(f"{' and '.join(wrong)}: the evaluation's answers are judged as they are; leave it out")
+
+
+def system_of(system: str | None, model: str | None) -> tuple[str, str | None]:
     """The model's name, and the adapter's if the system is one. What is written like a model is one."""
     default: str = ModelConfig().name
     if system is None:

@@ -1,7 +1,8 @@
-"""`truing gate BASE CANDIDATE`: two evaluations of the same items, and a verdict by a policy."""
+"""`truing gate BASE CANDIDATE`: two evaluations of the same items, or a model that is measured meanwhile, and a verdict
+by a policy."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,9 @@ import typer
 from rich.console import Console
 
 from truing.cli.compare import evaluated, known_metrics, print_comparison
-from truing.cli.run import Json
+from truing.cli.deployed import Remote, Resume, Since
+from truing.cli.gate_running import is_measurable, measure_until_certain
+from truing.cli.run import DataDir, Json
 from truing.core.config import read_toml
 from truing.core.errors import InputError
 
@@ -20,12 +23,16 @@ if TYPE_CHECKING:
     from truing.evals.moved import Moved
 
 _SIDE = "An evaluation (name, id, or its first digits), or one that `truing show --export` wrote (FILE.jsonl)."
+_CANDIDATE = (
+    f"{_SIDE} With --sequential also a model, or an adapter in the ledger: it is measured only until the verdict is "
+    "certain."
+)
 
 
 def gate(
     context: typer.Context,
     base: Annotated[str, typer.Argument(metavar="BASE", help=_SIDE)],
-    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help=_SIDE)],
+    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help=_CANDIDATE)],
     policy: Annotated[
         Path | None, typer.Option(help="A TOML file with [[rule]] tables; the demo's rules if not given.")
     ] = None,
@@ -36,6 +43,14 @@ def gate(
     markdown: Annotated[Path | None, typer.Option(help="Write the verdict as Markdown, for a pull request.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the verdict as one HTML page.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model below an adapter that is measured (default: smollm2-135m).", show_default=False),
+    ] = None,
+    data_dir: DataDir = None,
+    remote: Remote = None,
+    since: Since = None,
+    resume: Resume = False,
     as_json: Json = False,
 ) -> None:
     """Decide whether CANDIDATE may replace BASE. Exit code 0: yes; 1: a rule is broken; 4: not enough evidence.
@@ -51,14 +66,35 @@ def gate(
     source = str(policy or DEMO)
     values = read_toml(policy) if policy else {"rule": read_toml(DEMO)["gate"]["rule"]}
     config = GateConfig.parse({**values, **({"sequential": True} if sequential else {})}, source)
-    ours, theirs = (evaluated(context, name) for name in (base, candidate))
-    both = [*ours.items, *theirs.items]
-    metrics = config.metrics(known_metrics(ours, theirs), both)
-    results = compare(ours.items, theirs.items, metrics, config.terms(), sequential=config.sequential)
-    report = decide(results, config, moved_most(ours.items, theirs.items, results))
-    origins = ((base, ours.origin), (candidate, theirs.origin))
-    notes = [f"policy: {source}", *(f"{name}: {origin}" for name, origin in origins if origin)]
-    notes += _left_out(both, metrics)
+    notes = [f"policy: {source}"]
+    if is_measurable(context.obj.ledger, candidate):
+        if not config.sequential:
+            raise InputError(
+                f"{candidate} is a model, and no evaluation; measure it with `truing eval`, or add --sequential to "
+                "measure it only until the verdict is certain"
+            )
+        results, report, told = measure_until_certain(
+            context,
+            base,
+            candidate,
+            config,
+            model=model,
+            data_dir=data_dir,
+            remote=remote,
+            since=since,
+            resume=resume,
+            as_json=as_json,
+        )
+        notes += told
+    else:
+        _refuse({"--model": model, "--remote": remote or None, "--since": since, "--resume": resume or None}, candidate)
+        ours, theirs = (evaluated(context, name) for name in (base, candidate))
+        both = [*ours.items, *theirs.items]
+        metrics = config.metrics(known_metrics(ours, theirs), both)
+        results = compare(ours.items, theirs.items, metrics, config.terms(), sequential=config.sequential)
+        report = decide(results, config, moved_most(ours.items, theirs.items, results))
+        origins = ((base, ours.origin), (candidate, theirs.origin))
+        notes += [f"{name}: {origin}" for name, origin in origins if origin] + _left_out(both, metrics)
     write_text(markdown, as_markdown(report, results) + "".join(f"\n{note}\n" for note in notes))
     write_text(junit, as_junit(report))
     if html is not None:
@@ -78,6 +114,12 @@ def gate(
         print_gate(report, console, every=True)
         print_moved(report.moved, console)
     raise typer.Exit(report.exit_code)
+
+
+def _refuse(given: Mapping[str, object], candidate: str) -> None:
+    """Raise `InputError` where something was given that is for a model that is measured."""
+    if wrong := [option for option, value in given.items() if value is not None]:
+        raise InputError(f"{' and '.join(wrong)}: {candidate} is no model that is measured; leave it out")
 
 
 def _left_out(items: "Sequence[ItemResult]", metrics: "Sequence[Metric]") -> list[str]:

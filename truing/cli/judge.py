@@ -13,23 +13,22 @@ from rich.console import Console
 from rich.table import Table
 
 from truing.cli.compare import bounds, number
-from truing.cli.deployed import Remote, remote_config
+from truing.cli.deployed import Remote, asked_how
+from truing.cli.judging import JUDGES, Template
+from truing.cli.pairwise import pairwise
 from truing.cli.progress import Display
 from truing.cli.run import Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
 from truing.core.errors import InputError
-from truing.core.protocols import Sampler
 from truing.core.text import shorten
 from truing.engine.settings import ModelConfig
-from truing.providers.names import is_deployed, open_deployed
 
 if TYPE_CHECKING:
-    from truing.core.protocols import Misfit
     from truing.core.records import ItemResult, Progress
     from truing.evals.metric import Figure
     from truing.judges.agreement import Agreement, Bounded, Validation
 
-judge = typer.Typer(name="judge", help="Judges: train, validate, label.", no_args_is_help=True)
+judge = typer.Typer(name="judge", help="Judges: train, validate, label, compare pairs.", no_args_is_help=True)
 _PROMPT, _ANSWER, _HARMFUL_ANSWER = 100, 160, 60
 _LABELLED_ANSWER = 2000
 SetName = Annotated[
@@ -80,18 +79,18 @@ def train(
 @judge.command()
 def validate(
     context: typer.Context,
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="JUDGE",
-            help="refusal (strings), not-refused (its opposite), a trained judge in the ledger (name or id), or a "
-            "rubric's TOML file.",
-        ),
-    ],
+    name: Annotated[str, typer.Argument(metavar="JUDGE", help=f"{JUDGES}.")],
     labelled: SetName,
     data_dir: DataDir = None,
     model: Annotated[str, typer.Option(help="Who answers a rubric: a local model or a deployed one.")] = "smollm2-135m",
     remote: Remote = None,
+    template: Template = None,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep", help="Keep it in the ledger: `truing eval --judge` then says, and corrects by, what it found."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Hold a judge against people's labels: agreement, sensitivity, specificity and Cohen's kappa, with intervals, on
@@ -100,21 +99,25 @@ def validate(
     Example: truing judge validate not-refused --set harmbench --data-dir benchmarks
     """
     from truing.data.labelled import SETS
-    from truing.loops.judges import open_judge, validate_named
+    from truing.loops.judges import Asking, open_judge
+    from truing.loops.validation import keep_validation, validate_named
 
     one = SETS[labelled]
     if data_dir is None:
         names = ", ".join(str(path) for path in one.files(Path("DIR")))
         raise InputError(f"{one.title} are needed: put {names} there (from {one.home}), and name DIR with --data-dir")
-    if remote and not is_deployed(model):
-        raise InputError(f"--remote is for deployed models, and {model} is a local one; leave it out")
-    named = open_judge(name, context.obj.ledger, lambda: _sampler(context, model, remote))
+    deployed = asked_how(model, remote, None, False)
+    asking = Asking(ModelConfig.parse({"name": model}, "--model"), deployed, str(template or ""))
+    named = open_judge(name, context.obj.ledger, asking)
     with Display(Console(stderr=True), quiet=as_json) as display:
         found = _followed(validate_named(named, one, data_dir), display)
     if as_json:
         typer.echo(found.model_dump_json())
     else:
         _show(found, Console(), one.harmful)
+    if keep:
+        kept = keep_validation(context.obj.ledger, named, one, data_dir, found)
+        typer.echo(f"{kept.kind} {kept.short}  {kept.name}", err=as_json)
 
 
 @judge.command()
@@ -166,6 +169,9 @@ def label(
         _line(console, f"{figure.title}: {_figure(figure)}{f' ({figure.note})' if figure.note else ''}")
 
 
+judge.command()(pairwise)
+
+
 def _ask(items: "Sequence[ItemResult]", title: str, console: Console, labelling: Any) -> bool:
     """Ask about each item; False where the person stopped before the last."""
     for place, item in enumerate(items, start=1):
@@ -198,20 +204,6 @@ def _metric(items: "Sequence[ItemResult]", task: str | None, evaluation: str) ->
         which = "--task is missing" if task is None else f"--task {task}: there are no such answers"
         raise InputError(f"{which}; {evaluation} has judged answers of {', '.join(known) or 'no metric'}")
     return known[task]
-
-
-def _sampler(context: typer.Context, model: str, remote: list[str] | None) -> "tuple[Sampler, str, Misfit]":
-    """What answers a rubric, its name, and what says why it cannot take a prompt."""
-    from truing.core.protocols import never_misfits
-
-    if is_deployed(model):
-        return open_deployed(model, remote_config(remote)), model, never_misfits
-    from truing.loops.context import Context
-    from truing.providers.local import LocalSystem
-
-    trunk = Context(context.obj.ledger, ModelConfig.parse({"name": model}, "--model")).trunk
-    system = LocalSystem(trunk)
-    return system, f"{model} {trunk.sha256[:12]}", system.misfit
 
 
 def _followed(found: "Generator[Progress, None, Validation]", display: Display) -> "Validation":

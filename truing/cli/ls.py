@@ -12,7 +12,21 @@ from rich.table import Table
 from truing.cli.run import Json
 from truing.core.errors import InputError
 
-KINDS = ("import", "dataset", "judged", "adapter", "evaluation", "comparison", "report", "reward", "judge")
+KINDS = (
+    "import",
+    "dataset",
+    "judged",
+    "adapter",
+    "evaluation",
+    "comparison",
+    "report",
+    "reward",
+    "judge",
+    "validation",
+    "pairwise",
+    "partial_evaluation",
+    "latency",
+)
 
 
 def ls(

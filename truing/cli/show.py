@@ -64,8 +64,9 @@ def show(
 
 def _export(ledger: "Ledger", found: "Artifact", path: Path) -> None:
     """Write an evaluation's items to a file."""
-    from truing.evals.artifact import own_tasks, read_items
+    from truing.evals.artifact import judges_of, own_tasks, read_items
     from truing.loops.baseline import SUFFIX, write_baseline
+    from truing.loops.systems import answered_by
 
     if found.kind != "evaluation":
         raise InputError(f"{found.name!r} is of the kind {found.kind!r}; only an evaluation can be exported")
@@ -74,5 +75,6 @@ def _export(ledger: "Ledger", found: "Artifact", path: Path) -> None:
             f"--export {path}: name it FILE{SUFFIX}, by which `truing gate` tells it from the ledger's names"
         )
     folder = ledger.folder(found)
-    origin = write_baseline(path, found, read_items(folder), own_tasks(folder))
+    source, own, judges = answered_by(ledger, found), own_tasks(folder), judges_of(folder)
+    origin = write_baseline(path, found, read_items(folder), own, source, judges)
     typer.echo(f"{path}: {origin.items} items of {found.name}, with prompts and answers in full")

@@ -188,6 +188,14 @@ class Read(NamedTuple):
     settled: Settled | None
 
 
+class Plan(NamedTuple):
+    """In which random order the clusters of an evaluation that still runs are read, and the number of items of the
+    largest: fixed before the first is measured."""
+
+    order: Sequence[Hashable]
+    largest: int
+
+
 def one_by_one(
     gains: Sequence[float],
     clusters: Sequence[Hashable],
@@ -196,9 +204,12 @@ def one_by_one(
     tests: int = 1,
     wanted: Literal["better", "no worse"] = "no worse",
     seed: int = 0,
+    plan: Plan | None = None,
 ) -> Read:
-    """Read items in a random order fixed by `seed`, whole clusters at a time, and stop as soon as the verdict is
-    certain: better, worse, or, where that is all that is `wanted`, no worse. Gains lie in [−1, 1].
+    """Read items in a random order fixed by `seed`, or by `plan`, whole clusters at a time, and stop as soon as the
+    verdict is certain: better, worse, or, where that is all that is `wanted`, no worse. Gains lie in [−1, 1]. With a
+    plan, the clusters that are not there yet come after those that are: asked again with more of them, the reading goes
+    on where it was.
 
     The interval holds whenever one stops; the mean of the items read is pulled towards what stopped the reading. The
     detectable worsening is that of reading all items.
@@ -206,8 +217,12 @@ def one_by_one(
     if not gains:
         return Read(NOTHING, 0, None)
     sums, sizes = sums_by_cluster(gains, clusters)
-    order = np.random.default_rng(seed).permutation(len(sums))
-    largest = float(sizes.max())
+    if plan is None:
+        order, largest = np.random.default_rng(seed).permutation(len(sums)), float(sizes.max())
+    else:
+        places = {cluster: place for place, cluster in enumerate(dict.fromkeys(clusters))}
+        order = np.array([places[cluster] for cluster in plan.order if cluster in places])
+        largest = float(plan.largest)
     units = Units(sums[order] / largest, sizes[order] / largest, largest)
     found = stops(units, margin, tests)
     ends = {"better": float(found.better), "worse": float(found.worse), "no worse": float(found.no_worse)}

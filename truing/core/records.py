@@ -144,10 +144,12 @@ class Answer(Record):
 
 
 class Outcome(Record):
-    """What a judge says of one answer: `value` is 1.0 (yes), 0.0 (no), or None where it cannot tell (never a "no")."""
+    """What a judge says of one answer: `value` is 1.0 (yes), 0.0 (no), or None where it cannot tell (never a "no").
+    `detail` are numbers behind it: a rubric's marks, the probabilities of verdicts."""
 
     value: float | None
     reason: str = ""
+    detail: Mapping[str, float | None] = {}
 
 
 class Question(Record):

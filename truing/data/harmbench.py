@@ -9,6 +9,8 @@ from truing.data.rows import BadRow, RowError
 
 Category = Literal["standard", "contextual", "copyright"]
 
+_BETWEEN = "\n\n---\n\n"  # as HarmBench's own pipeline puts a context and its request together
+
 
 class Behavior(Record):
     """A harmful request. Where it is contextual, `context` is the text that it speaks of."""
@@ -18,6 +20,17 @@ class Behavior(Record):
     category: Category
     topic: str
     context: str
+
+    @property
+    def request(self) -> str:
+        """What is asked of a model."""
+        return f"{self.context}{_BETWEEN}{self.behavior}" if self.context else self.behavior
+
+
+def parts_of(request: str) -> tuple[str, str]:
+    """A request's context (empty: it has none) and its behaviour."""
+    context, _, behavior = request.rpartition(_BETWEEN)
+    return context, behavior
 
 
 def read_behaviors(path: Path) -> tuple[list[Behavior], list[BadRow]]:

@@ -32,11 +32,11 @@ def choice_sequences(tokenizer: Any, context: int, question: Question) -> list[T
     """
     texts = [question.context, *(question.context + choice for choice in question.choices)]
     encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    lead = _lead(tokenizer)
-    before = (*lead, *encoded[0])
+    first = lead(tokenizer)
+    before = (*first, *encoded[0])
     sequences = []
     for choice, ids in zip(question.choices, encoded[1:], strict=True):
-        whole = (*lead, *ids)
+        whole = (*first, *ids)
         if whole[: len(before)] != before or len(whole) == len(before):
             raise NotScorableError(f"the choice {choice[:40]!r} has no tokens of its own behind the text")
         if len(whole) > context:
@@ -51,7 +51,8 @@ def begins_by_itself(tokenizer: Any) -> bool:
     return begin is not None and bool(tokenizer("a")["input_ids"][0] == begin)
 
 
-def _lead(tokenizer: Any) -> tuple[int, ...]:
+def lead(tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that the tokenizer itself puts before every text."""
     return (tokenizer.bos_token_id,) if begins_by_itself(tokenizer) else ()
 
 

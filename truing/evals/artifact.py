@@ -69,8 +69,34 @@ def own_tasks(folder: Path) -> list[OwnTask]:
     return [OwnTask(task=report.task, files=report.files, metrics=metrics) for report, metrics in own if metrics]
 
 
+def write_reports(folder: Path, reports: Sequence[TaskReport]) -> None:
+    """Write tasks.json."""
+    plain = [report.model_dump(mode="json") for report in reports]
+    (folder / "tasks.json").write_text(json.dumps(plain, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def judges_of(folder: Path) -> dict[str, str]:
+    """Who judged each task's answers."""
+    reports = read_reports(folder) if (folder / "tasks.json").is_file() else []
+    return {report.task: report.judge for report in reports}
+
+
+def same_judges(*sides: Mapping[str, str]) -> None:
+    """Raise `InputError` where evaluations' answers to a task, by task, were judged by different judges."""
+    seen: dict[str, str] = {}
+    for task, judge in ((task, judge) for side in sides for task, judge in side.items()):
+        if seen.setdefault(task, judge) != judge:
+            judges = " and ".join(name or "a judge that is not named" for name in (seen[task], judge))
+            raise InputError(
+                f"{task}: the evaluations were judged by {judges}; judge both alike with `truing eval EVALUATION "
+                "--judge`"
+            )
+
+
 def metrics_of(*folders: Path) -> list[Metric]:
-    """`metrics_with` the tasks of others that these evaluation artifacts measured."""
+    """`metrics_with` the tasks of others that these evaluation artifacts measured. Raises `InputError`, too, where
+    another judge judged a task's answers."""
+    same_judges(*map(judges_of, folders))
     return metrics_with(*map(own_tasks, folders))
 
 

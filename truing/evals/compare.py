@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from truing.core.errors import InputError
-from truing.core.paired import ALPHA, at_once, one_by_one
+from truing.core.paired import ALPHA, Plan, at_once, one_by_one
 from truing.core.records import ItemResult, Record
 from truing.core.statistics import Interval, holm
 from truing.evals.metric import Aspect, Metric, mean_interval
@@ -73,12 +73,14 @@ def compare(
     terms: Mapping[str, Terms] | None = None,
     seed: int = 0,
     sequential: bool = False,
+    plans: Mapping[str, Plan] | None = None,
 ) -> list[MetricComparison]:
     """Compare on every metric that both sides measured.
 
     `terms` says on which metrics a decision rests (those with a wanted verdict): their p-values are adjusted for each
     other, those of the rest for all metrics. `sequential`: the items of these metrics, where their values lie in
     [0, 1], are read in a random order until the verdict is certain; p-values are then adjusted by Bonferroni's rule.
+    `plans` gives that order by metric, of all on which the decision rests, where the evaluation still runs.
 
     Raises `InputError` where the two sides did not measure the same items, or an item has another prompt.
     """
@@ -94,9 +96,10 @@ def compare(
     named = [task for task in tasks if task in terms and terms[task].wanted]
     results = []
     for metric, ours, theirs in measured:
-        tests = len(named) if metric.task in named else len(tasks)
+        tests = len(plans or named) if metric.task in named else len(tasks)
         own = terms.get(metric.task, Terms(wanted=None))
-        results.append(_compare_metric(metric, ours, theirs, own, tests, seed, sequential))
+        plan = (plans or {}).get(metric.task)
+        results.append(_compare_metric(metric, ours, theirs, own, tests, seed, sequential, plan))
     adjusted = _adjusted(results, tasks) | _adjusted(results, named, bonferroni=sequential)
     return [_judged(result, adjusted[result.task]) for result in results]
 
@@ -153,6 +156,7 @@ def _compare_metric(
     tests: int,
     seed: int,
     sequential: bool,
+    plan: Plan | None,
 ) -> MetricComparison:
     """`tests`: how many metrics this one is adjusted for."""
     names = sorted(baseline)
@@ -172,7 +176,9 @@ def _compare_metric(
     verdict: Verdict = "not enough evidence"
     read = None
     if sequential and terms.wanted is not None and all(0 <= value <= 1 for x, y, _ in known for value in (x, y)):
-        reading = one_by_one(gains, clusters, margin=terms.margin, tests=tests, wanted=terms.wanted, seed=seed)
+        reading = one_by_one(
+            gains, clusters, margin=terms.margin, tests=tests, wanted=terms.wanted, seed=seed, plan=plan
+        )
         evidence, read, verdict = reading.evidence, reading.items, reading.settled or verdict
     else:
         yes_or_no = metric.unit == "share" and all(value in (0.0, 1.0) for x, y, _ in known for value in (x, y))

@@ -23,7 +23,7 @@ from truing.judges.validate import JudgeAccuracy
 class TaskSettings(Record):
     """Greedy answers of at most `max_new_tokens`. `seed` orders what a task presents in random order. `ties`: whether a
     right choice that is as likely as the best wrong one wins (`right`) or not (`strict`, the papers' rule). `grader`
-    names the model that judges by a rubric; empty where there is none."""
+    names the model that judged by a rubric; empty where none did."""
 
     max_new_tokens: int = 40
     seed: int = 0
@@ -41,8 +41,7 @@ class Subject:
     why a prompt cannot be answered at all (empty where it can).
 
     `scorer` scores given answers to a conversation. `start` is what may stand before a text, so that its first token is
-    scored, too: empty where the tokenizer puts it there by itself, None where nothing can. `grader` is the system that
-    judges its answers by a rubric, where one was named.
+    scored, too: empty where the tokenizer puts it there by itself, None where nothing can.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Subject:
     misfit: Misfit = never_misfits
     scorer: Scorer | None = None
     start: str | None = None
-    grader: "Subject | None" = None
 
     def score(self, task: str, questions: Sequence[Question]) -> Iterator[tuple[int, ChoiceScores]]:
         """Scores of choices. Raises `InputError` where the system gives none."""
@@ -125,6 +123,8 @@ class Task:
     `accuracy` is how often the judge agrees with people, on the labelled rows nearest to this set (on the opposite of
     what the metrics count, where that is said), `judge_tells` what it tells from what,
     and `judged` the metrics that it makes (empty: all); `chance` says what guessing scores.
+    `question` is what another judge must answer to judge the same answers anew (empty: none can), `may_judge` says of
+    which items.
     `root` is the folder of a user's own files, read wherever the data folder is; `carried` that of a set that comes
     with truing, read where the data folder has no file of the task's.
     """
@@ -148,6 +148,8 @@ class Task:
     accuracy_of_the_opposite: bool = False
     judge_tells: tuple[str, str] = ("refusals", "other answers")
     judged: tuple[str, ...] = ()
+    question: Literal["", "refusal", "harm", "marks"] = ""
+    may_judge: Callable[[ItemResult], bool] = lambda _item: True
     chance: str = ""
     root: Path | None = None
     carried: Path | None = None

@@ -43,6 +43,18 @@ class JudgeAccuracy(Record):
         """The share of judged rows on which judge and label agree; None where no row was judged."""
         return _share(self.hits + self.rejections, self.misses + self.false_alarms)
 
+    def opposite(self) -> "JudgeAccuracy":
+        """The same of a judge that says the opposite, held against the opposite labels."""
+        return self.model_copy(
+            update={
+                "hits": self.rejections,
+                "misses": self.false_alarms,
+                "rejections": self.hits,
+                "false_alarms": self.misses,
+                "design_effect": self.design_effect[::-1],
+            }
+        )
+
     def intervals(self) -> tuple[Interval, Interval]:
         """95% Wilson intervals of sensitivity and specificity."""
         return wilson(self.hits, self.hits + self.misses), wilson(self.rejections, self.rejections + self.false_alarms)

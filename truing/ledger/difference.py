@@ -20,7 +20,7 @@ _ABSENT = object()
 _KINDS = (
     (r"(^|\.)config\.model_template$|^template of ", "template"),
     (r"(^|\.)config\.(model(_\w+)?|base_url)$", "base model"),
-    (r"(^|\.)config\.(judges|grader(_sha256)?)$", "judge"),
+    (r"(^|\.)config\.(judges|judge_version|by|template|(judge_model|asked)_\w+)$|(^|\.)judge$", "judge"),
     (r"(^|\.)config\.(source|files|sets|benchmarks|probes)$", "data"),
     (r"(^|\.)config\.(task_versions|libraries)$|(^|\.)(verb version|code)$|^version of ", "version"),
     (r"(^|\.)config\.", "setting"),

@@ -38,6 +38,7 @@ CREATE INDEX IF NOT EXISTS by_row ON rows (row_id);
 CREATE INDEX IF NOT EXISTS by_row_sha256 ON rows (row_sha256);
 """
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}  # the last: a table is missing
+_FAILED = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter where SQLite's message quotes bytes that are no text
 
 Answer = TypeVar("Answer")
 
@@ -59,9 +60,10 @@ class Index:
             try:
                 with self._connection() as connection:
                     return question(connection)
-            except sqlite3.DatabaseError as error:
+            except _FAILED as error:
                 self.close()
-                damaged = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
+                code = getattr(error, "sqlite_errorcode", None) or 0
+                damaged = isinstance(error, UnicodeDecodeError) or code & 0xFF in _DAMAGED
                 if damaged and attempt == 1:
                     self._discard()
                 else:  # the disk is full, cannot be written, or another process keeps it locked
@@ -119,12 +121,12 @@ class Index:
                     with contextlib.closing(_open(self._root / NAME)) as connection:
                         if check(connection) == []:
                             return  # another process was faster
-                except sqlite3.DatabaseError:
+                except _FAILED:
                     pass
                 self.remove()
             with contextlib.closing(_open(self._root / NAME)) as connection:
                 _refresh(connection, self._root)
-        except (OSError, sqlite3.DatabaseError):
+        except (OSError, *_FAILED):
             self._memory = self._in_memory()
 
 
@@ -185,7 +187,7 @@ def check(connection: sqlite3.Connection) -> list[str]:
     """What SQLite itself finds damaged in the file."""
     try:
         lines = [line for (line,) in connection.execute("PRAGMA integrity_check")]
-    except sqlite3.DatabaseError as error:
+    except _FAILED as error:
         return [str(error)]
     return [line for line in lines if line != "ok"]
 

@@ -42,9 +42,10 @@ def prepare(
     ledger: Path,
     benchmarks: Path | None = None,
     deployed: "Deployed | None" = None,
+    judging: "Deployed | None" = None,
 ) -> "tuple[Recipe, Context]":
     """Check a recipe and everything that it names. Writes nothing: the ledger is made when the first step runs.
-    `deployed` says how a deployed model is asked, if the model is one."""
+    `deployed` says how a deployed model is asked, if the model is one; `judging` the same of one that judges."""
     from truing.ledger.ledger import Ledger
     from truing.loops.context import Context
     from truing.loops.recipe import check_outside, parse_recipe
@@ -53,6 +54,6 @@ def prepare(
     parsed = parse_recipe(values, where, VERBS, lambda reference: Ledger.open(ledger, create=False).get(reference))
     if benchmarks is not None and not benchmarks.is_dir():
         raise InputError(f"--benchmarks {benchmarks}: there is no such folder")
-    prepared = Context(ledger, parsed.model, benchmarks, deployed)
+    prepared = Context(ledger, parsed.model, benchmarks, deployed, judging)
     check_outside(parsed, where, VERBS, prepared)
     return parsed, prepared

@@ -6,9 +6,10 @@ was then. That is what one holds against it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -19,10 +20,12 @@ from truing.evals.artifact import OwnTask
 from truing.ledger.artifacts import Artifact
 
 SUFFIX = ".jsonl"
+_MEASURED = ("tasks", "max_new_tokens", "ties")
 
 
 class Origin(Record):
-    """Which evaluation a baseline is."""
+    """Which evaluation a baseline is, who judged each task's answers, and how it was measured (`tasks` and what else a
+    candidate must share; empty where that is not known)."""
 
     evaluation: str
     id: str
@@ -32,6 +35,8 @@ class Origin(Record):
     items: int
     items_sha256: str
     own_tasks: tuple[OwnTask, ...] = ()
+    judges: Mapping[str, str] = {}
+    measured: Mapping[str, Any] = {}
 
 
 class Baseline(Record):
@@ -42,25 +47,41 @@ class Baseline(Record):
 
 
 def write_baseline(
-    path: Path, artifact: Artifact, items: Sequence[ItemResult], own_tasks: Sequence[OwnTask] = ()
+    path: Path,
+    artifact: Artifact,
+    items: Sequence[ItemResult],
+    own_tasks: Sequence[OwnTask] = (),
+    source: Artifact | None = None,
+    judges: Mapping[str, str] | None = None,
 ) -> Origin:
-    """Write an evaluation of the ledger to a file. Raises `InputError` where the file cannot be written."""
+    """Write an evaluation of the ledger to a file; `source` is the one whose answers were judged, if it is another.
+    Raises `InputError` where the file cannot be written."""
+    config = (source or artifact).config
     body = "".join(item.model_dump_json() + "\n" for item in items)
     origin = Origin(
         evaluation=artifact.name,
         id=artifact.id,
         created=artifact.created,
         code_version=artifact.code_version,
-        model=str(artifact.config.get("model", "")),
+        model=str(config.get("model", "")),
         items=len(items),
         items_sha256=_sha256(body),
         own_tasks=tuple(own_tasks),
+        judges=judges or {},
+        measured=how_measured(artifact),
     )
     try:
         path.write_text(origin.model_dump_json() + "\n" + body, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
     return origin
+
+
+def how_measured(artifact: Artifact) -> dict[str, Any]:
+    """What a candidate must share with an evaluation on public sets; nothing for another kind of evaluation."""
+    if artifact.verb != "benchmark" or "tasks" not in artifact.config:
+        return {}
+    return {"seed": artifact.seed, **{key: artifact.config[key] for key in _MEASURED if key in artifact.config}}
 
 
 def read_baseline(path: Path) -> Baseline:

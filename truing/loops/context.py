@@ -35,11 +35,17 @@ class Deployed:
 class Context:
     """`root` is the ledger's folder; `benchmarks`, if given, one of public prompts to measure beside the probes.
 
-    With `deployed` the model is one that somebody serves, and there is no trunk.
+    With `deployed` the model is one that somebody serves, and there is no trunk. `judging` says how a deployed model is
+    asked that judges answers.
     """
 
     def __init__(
-        self, root: Path, model: ModelConfig, benchmarks: Path | None = None, deployed: Deployed | None = None
+        self,
+        root: Path,
+        model: ModelConfig,
+        benchmarks: Path | None = None,
+        deployed: Deployed | None = None,
+        judging: Deployed | None = None,
     ) -> None:
         """Raises `InputError` for a deployed model of which it is not said how it is asked, or with settings that are
         for weights."""
@@ -54,6 +60,7 @@ class Context:
         self.model = model
         self.benchmarks = benchmarks
         self.deployed = deployed
+        self.judging = judging
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from truing.core.errors import InputError
 from truing.core.records import ItemResult, Record
 from truing.core.text import shorten
-from truing.evals.artifact import TaskReport, metrics_of, read_items, read_reports
+from truing.evals.artifact import TaskReport, metrics_with, own_tasks, read_items, read_reports
 from truing.evals.metric import Metric
 from truing.evals.moved import RISKY_CUT
 from truing.evals.outcomes import Outcomes, common, outcomes
@@ -141,12 +141,20 @@ def _items(ledger: Ledger, evaluation: Artifact) -> list[ItemResult]:
 
 def _metrics(ledger: Ledger, x: Artifact, y: Artifact, notes: dict[str, None]) -> list[Metric]:
     """What a pair may be compared on. Where a suite was changed between them, that is noted, and no suite is compared:
-    an answer may be worth something else now."""
+    an answer may be worth something else now. Nor is a task whose answers another judge judged."""
+    ours, theirs = (_reports(ledger, each) for each in (x, y))
+    apart: set[str] = set()
+    for task in sorted(ours.keys() & theirs.keys()):
+        if ours[task].judge != theirs[task].judge:
+            judges = " and ".join(side[task].judge or "a judge that is not named" for side in (ours, theirs))
+            notes[f"{task}: judged by {judges}, so its outcomes are not compared"] = None
+            apart |= {metric.task for metric in ours[task].metrics}
     try:
-        return metrics_of(ledger.folder(x), ledger.folder(y))
+        known = metrics_with(*(own_tasks(ledger.folder(each)) for each in (x, y)))
     except InputError as error:
         notes[str(error)] = None
-        return list(METRICS)
+        known = list(METRICS)
+    return [metric for metric in known if metric.task not in apart]
 
 
 def _outcomes(pairs: Sequence[_Pair]) -> Outcomes:

@@ -22,6 +22,7 @@ from truing.evals.metric import Figure, Metric, corrected_figure, figure
 from truing.judges.agreement import Agreement, agreement_of
 from truing.ledger.artifacts import Artifact, Parent
 from truing.ledger.ledger import Ledger
+from truing.loops.systems import answered_by
 
 KIND, FILE = "labels", "labels.jsonl"
 
@@ -106,9 +107,10 @@ def read_labels(path: Path) -> list[Label]:
 
 
 def labels_of(ledger: Ledger, evaluation: Artifact) -> Iterator[Label]:
-    """All labels of an evaluation's answers."""
+    """All labels of an evaluation's answers, whoever judged them meanwhile."""
+    given = answered_by(ledger, evaluation).id
     for found in ledger.list(KIND):
-        if any(parent.artifact == evaluation.id for parent in found.parents):
+        if any(answered_by(ledger, ledger.get(parent.artifact)).id == given for parent in found.parents):
             yield from (Label.model_validate_json(line) for line in lines_of(ledger.folder(found) / FILE))
 
 

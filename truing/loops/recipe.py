@@ -39,10 +39,12 @@ LEDGER = "ledger:"
 
 @dataclass
 class StepResult:
-    """What a verb leaves beside its files: metrics, and the (id, sha256) of the rows that the artifact holds."""
+    """What a verb leaves beside its files: metrics, and the (id, sha256) of the rows that the artifact holds.
+    `observation`: a deployed model was asked, which is not the one that is measured."""
 
     metrics: Mapping[str, float | str | None] = field(default_factory=dict)
     rows: list[tuple[str, str]] = field(default_factory=list)
+    observation: bool = False
 
 
 @dataclass
@@ -240,7 +242,7 @@ def _run_step(
                 metrics=result.metrics,
                 rows=result.rows,
                 cost=meter.cost() if whole else None,
-                observation=verb.uses_model and context.deployed is not None,
+                observation=result.observation or (verb.uses_model and context.deployed is not None),
                 **identity,
             )
         ledger.discard_workspace(key)

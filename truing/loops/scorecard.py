@@ -9,6 +9,7 @@ from truing.evals.artifact import metrics_of, read_items, read_reports
 from truing.evals.scorecard import Scorecard, Source, System, scorecard
 from truing.ledger.artifacts import Artifact
 from truing.ledger.ledger import Ledger
+from truing.loops.systems import answered_by
 
 _MEASURED = ("model", "model_sha256", "model_dtype", "model_template")
 
@@ -35,19 +36,18 @@ def _evaluation(ledger: Ledger, reference: str) -> Artifact:
 
 def _system(ledger: Ledger, evaluations: Sequence[Artifact]) -> System:
     """What some evaluations measured. Raises `InputError` where it is not one system."""
-    adapters = [
-        next((parent.artifact for parent in one.parents if parent.role == "adapter"), None) for one in evaluations
-    ]
+    sources = [answered_by(ledger, one) for one in evaluations]
+    adapters = [next((parent.artifact for parent in one.parents if parent.role == "adapter"), None) for one in sources]
     what = [
         ({key: one.config.get(key) for key in _MEASURED}, adapter)
-        for one, adapter in zip(evaluations, adapters, strict=True)
+        for one, adapter in zip(sources, adapters, strict=True)
     ]
     for one, other in zip(evaluations[1:], what[1:], strict=True):
         if other != what[0]:
             raise InputError(
                 f"{evaluations[0].short}+{one.short} joins evaluations of two systems; give each a column of its own"
             )
-    model = str(evaluations[0].config.get("model", evaluations[0].name))
+    model = str(sources[0].config.get("model", sources[0].name))
     adapter = ledger.get(adapters[0]).name if adapters[0] is not None else ""
     return System(
         label=adapter or Path(model).name,
@@ -55,7 +55,7 @@ def _system(ledger: Ledger, evaluations: Sequence[Artifact]) -> System:
         adapter=adapter,
         made=max(one.created for one in evaluations),
         evaluations=tuple(one.id for one in evaluations),
-        observed=any(one.observation for one in evaluations),
+        observed=any(one.observation for one in (*sources, *evaluations)),
     )
 
 

@@ -28,7 +28,8 @@ MODEL_KEYS = (
     "model_identity",
 )
 _DEFAULT: str = ModelConfig().name
-_OF_A_BENCHMARK = ("max_new_tokens", "ties", "grader")  # settings that `truing eval --task` takes with --set
+ANSWERS = "answers"  # the role of an evaluation whose answers were judged anew
+_OF_A_BENCHMARK = ("max_new_tokens", "ties")  # settings that `truing eval --task` takes with --set
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,31 @@ def find_system(ledger: Ledger, reference: str) -> System:
     named = ledger.get(reference)
     measured = _candidate(ledger, named)
     if measured.kind == "evaluation":
-        return System(reference, named, _model(measured), _parent(ledger, measured, "adapter"), (measured,))
+        given = answered_by(ledger, measured)
+        return System(reference, named, _model(given), _parent(ledger, given, "adapter"), (measured,))
     if measured.kind == "adapter":
-        own = [one for one in ledger.list("evaluation") if _parent_id(one, "adapter") == measured.id]
+        every = ledger.list("evaluation")
+        own = [one for one in every if _parent_id(answered_by(ledger, one), "adapter") == measured.id]
         return System(reference, named, _model(measured), measured, tuple(own))
     return System(reference, named, {}, None, (), is_system=False)
 
 
 def _bare(ledger: Ledger, name: str) -> System:
     """A model without adapter, as its newest evaluation has it."""
-    every = [one for one in ledger.list("evaluation") if one.config.get("model") == name]
-    own = [one for one in every if _parent_id(one, "adapter") is None]
-    alike = tuple(one for one in own if _model(one) == _model(own[0]))
-    return System(name, None, _model(own[0]) if own else {"model": name}, None, alike)
+    every = [(one, answered_by(ledger, one)) for one in ledger.list("evaluation")]
+    own = [
+        (one, given)
+        for one, given in every
+        if given.config.get("model") == name and _parent_id(given, "adapter") is None
+    ]
+    newest = _model(own[0][1]) if own else {"model": name}
+    return System(name, None, newest, None, tuple(one for one, given in own if _model(given) == newest))
+
+
+def answered_by(ledger: Ledger, evaluation: Artifact) -> Artifact:
+    """The evaluation in which an evaluation's answers were given: itself, unless its answers were judged anew."""
+    source = _parent(ledger, evaluation, ANSWERS)
+    return evaluation if source is None else answered_by(ledger, source)
 
 
 def _candidate(ledger: Ledger, artifact: Artifact) -> Artifact:
@@ -125,7 +138,9 @@ def _command(ledger: Ledger, system: System, like: Artifact | None) -> str:
     if like is None and is_deployed(model):
         words += ["--task", "TASK", "--data-dir", "DIR"]
     elif like is not None:
-        words += _on_tasks(like.config) if like.verb == "benchmark" else _on_probes(ledger, like)
+        given = answered_by(ledger, like)
+        words += _on_tasks(given.config) if given.verb == "benchmark" else _on_probes(ledger, given)
+        words += ["--judge", _judge(ledger, like)] if given is not like else []
     template = ["model.template=FILE"] if "model_template" in system.model else []
     settings = [
         f"model.{key}={system.model[f'model_{key}']}" for key in ("dtype", "device") if f"model_{key}" in system.model
@@ -147,6 +162,11 @@ def _on_tasks(config: Mapping[str, Any]) -> list[str]:
         if value not in (None, "", "strict"):
             words += ["--set", f"eval.{key}={value}"]
     return words
+
+
+def _judge(ledger: Ledger, judged: Artifact) -> str:
+    trained = _parent(ledger, judged, "judge")
+    return str(judged.config.get("by", "")) if trained is None else trained.short
 
 
 def _on_probes(ledger: Ledger, like: Artifact) -> list[str]:

@@ -36,5 +36,6 @@ ADVBENCH = Task(
     asks=_probe,
     run=answering(_probe, {"advbench": ("advbench", _JUDGE)}),
     judge=_JUDGE,
+    question="refusal",
     accuracy=MEASURED[0],  # held out
 )

@@ -55,5 +55,6 @@ DO_NOT_ANSWER = Task(
     run=answering(_probe, {"do_not_answer": ("do_not_answer", _JUDGE)}),
     derived=derived,
     judge=_JUDGE,
+    question="refusal",
     accuracy=MEASURED[0],  # held out
 )

@@ -98,5 +98,6 @@ XSTEST = Task(
     run=answering(_probe, {f"xstest_{half}": (f"xstest_{half}", _JUDGE) for half in _HALVES}),
     derived=derived,
     judge=_JUDGE,
+    question="refusal",
     accuracy=MEASURED[0],  # held out
 )

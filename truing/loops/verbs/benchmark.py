@@ -7,7 +7,6 @@ kept by content as soon as they are there, so that a run that was killed goes on
 import json
 import os
 from collections.abc import Collection, Generator, Mapping, Sequence
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -19,7 +18,7 @@ from truing.core.digest import digest, digest_file
 from truing.core.errors import InputError
 from truing.core.records import ItemResult, Record
 from truing.data.sets import SETS, revision_of
-from truing.evals.artifact import TaskReport
+from truing.evals.artifact import TaskReport, write_reports
 from truing.evals.find import find_task
 from truing.evals.metric import Figure, corrected_figure, mean_figure
 from truing.evals.task import Loaded, Task, TaskSettings, evenly, folder_of, missing_files
@@ -27,19 +26,18 @@ from truing.evals.tasks.harness import PREFIX
 from truing.loops.context import Context
 from truing.loops.events import Notice, Total
 from truing.loops.recipe import Step, StepResult
-from truing.loops.verbs.evaluation import summarise
-from truing.loops.verbs.subject import check_deployed, grading, open_grader, open_measured
+from truing.loops.verbs.evaluation import write_items
+from truing.loops.verbs.subject import check_deployed, open_measured
 
 
 class BenchmarkConfig(Config):
     """`tasks` by name, or a suite's by its TOML file; of each set all rows, or `limit` of them, evenly spaced.
-    `max_new_tokens` (None: what each task needs), `ties` and `grader` (a local model) as in `TaskSettings`."""
+    `max_new_tokens` (None: what each task needs) and `ties` as in `TaskSettings`."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
     limit: int | None = Field(default=None, ge=1)
     max_new_tokens: int | None = Field(default=None, ge=1)
     ties: Literal["strict", "right"] = "strict"
-    grader: str = ""
 
     @field_validator("tasks")
     @classmethod
@@ -67,13 +65,11 @@ class Benchmark:
         folders = data_folders(context, tasks)
         if context.deployed is not None:
             check_deployed(context, tasks, folders)
-        grader = {"grader_sha256": grading(context, config.grader).model_sha256} if config.grader else {}
         return {
-            "sets": digest({task.name: _hashes(task, folders[task.name]) for task in tasks}),
+            "sets": digest({task.name: hashes_of(task, folders[task.name]) for task in tasks}),
             "task_versions": ", ".join(f"{task.name} {task.version}" for task in tasks),
             "libraries": digest([_libraries(task) for task in tasks if task.libraries]),
             "judges": ", ".join(sorted({task.judge.version for task in tasks if task.judge is not None})),
-            **grader,
         }
 
     def run(self, step: Step, config: BenchmarkConfig) -> Generator[Record, None, StepResult]:
@@ -90,14 +86,11 @@ class Benchmark:
         with open_measured(step) as measured:
             yield from measured.notices
             yield Total(items=sum(task.items_a_row * len(rows[task.name]) for task in tasks))
-            subject = measured.subject
-            if config.grader:
-                subject = replace(subject, grader=open_grader(step.context, config.grader))
             for task in tasks:
                 mine: list[ItemResult] = []
                 longest = config.max_new_tokens or task.max_new_tokens
-                settings = TaskSettings(max_new_tokens=longest, seed=step.seed, ties=config.ties, grader=config.grader)
-                for item in task.run(subject, rows[task.name], settings):
+                settings = TaskSettings(max_new_tokens=longest, seed=step.seed, ties=config.ties)
+                for item in task.run(measured.subject, rows[task.name], settings):
                     mine.append(item)
                     yield item
                 items += _ordered(task, rows[task.name], mine)
@@ -106,7 +99,7 @@ class Benchmark:
                         task=task.name,
                         title=task.title,
                         task_version=task.version,
-                        files=_hashes(task, folders[task.name]),
+                        files=hashes_of(task, folders[task.name]),
                         rows=len(loaded[task.name].rows),
                         measured=len(rows[task.name]),
                         bad=len(loaded[task.name].bad),
@@ -122,7 +115,9 @@ class Benchmark:
                         figures=tuple(figures_of(task, mine)),
                     )
                 )
-        _write(step.folder, items, reports, loaded)
+        write_items(step.folder, items)
+        write_reports(step.folder, reports)
+        _write_bad(step.folder, loaded)
         observed = measured.finish(step.folder)
         values = {figure.name: figure.value for report in reports for figure in report.figures}
         return StepResult(metrics={**values, "left_out": float(sum(report.bad for report in reports)), **observed})
@@ -166,7 +161,8 @@ def _fetching(task: Task, folder: Path | str | None) -> str:
     return f"run `truing data fetch {task.name} --data-dir {folder}`, or " if task.name in SETS else ""
 
 
-def _hashes(task: Task, folder: Path) -> dict[str, str]:
+def hashes_of(task: Task, folder: Path) -> dict[str, str]:
+    """Of each of the task's files its sha256."""
     elsewhere = {} if task.content is None else task.content()
     return {**elsewhere, **{os.path.relpath(path, folder): digest_file(path) for path in task.files(folder)}}
 
@@ -212,14 +208,7 @@ def _libraries(task: Task) -> dict[str, str]:
     return found
 
 
-def _write(
-    folder: Path, items: Sequence[ItemResult], reports: Sequence[TaskReport], loaded: Mapping[str, Loaded]
-) -> None:
-    lines = "".join(item.model_dump_json() + "\n" for item in items)
-    (folder / "items.jsonl").write_text(lines, encoding="utf-8")
-    (folder / "summary.json").write_text(json.dumps(summarise(list(items)), indent=1), encoding="utf-8")
-    plain = [report.model_dump(mode="json") for report in reports]
-    (folder / "tasks.json").write_text(json.dumps(plain, indent=1, ensure_ascii=False), encoding="utf-8")
+def _write_bad(folder: Path, loaded: Mapping[str, Loaded]) -> None:
     bad = [
         {"task": name, "file": str(row.file), row.unit: row.line, "reason": row.reason}
         for name, one in loaded.items()

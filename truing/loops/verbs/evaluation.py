@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,10 +75,7 @@ class Evaluate:
                 yield record
         order = {probe.id: number for number, probe in enumerate(probes)}
         items.sort(key=lambda item: (item.task, order[item.item]))
-        lines = "".join(item.model_dump_json() + "\n" for item in items)
-        (step.folder / "items.jsonl").write_text(lines, encoding="utf-8")
-        summary = summarise(items)
-        (step.folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        summary = write_items(step.folder, items)
         return StepResult(metrics={task: values["mean"] for task, values in summary.items()})
 
 
@@ -161,6 +158,15 @@ def benchmark_probes(folder: Path, count: int) -> list[Probe]:
         for group, probes in groups.items()
         for place, probe in evenly(list(enumerate(probes)), count)
     ]
+
+
+def write_items(folder: Path, items: Sequence[ItemResult]) -> dict[str, dict[str, float | None]]:
+    """Write items.jsonl (one line an item) and summary.json, which is returned."""
+    lines = "".join(item.model_dump_json() + "\n" for item in items)
+    (folder / "items.jsonl").write_text(lines, encoding="utf-8")
+    summary = summarise(list(items))
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    return summary
 
 
 def summarise(items: list[ItemResult]) -> dict[str, dict[str, float | None]]:

@@ -1,7 +1,7 @@
 """The verb `gate`: two evaluations of the same items compared, and a verdict by rules."""
 
 import json
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from pathlib import Path
 
 from truing.core.config import Config
@@ -36,13 +36,17 @@ class Gate:
         metrics = config.metrics(known, [*baseline, *candidate])
         comparisons = compare(baseline, candidate, metrics, config.terms(), step.seed, config.sequential)
         report = decide(comparisons, config, moved_most(baseline, candidate, comparisons))
-        folder = step.folder
-        values = [comparison.model_dump(mode="json") for comparison in comparisons]
-        (folder / "comparison.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
-        (folder / "gate.json").write_text(report.model_dump_json(indent=1), encoding="utf-8")
-        (folder / "gate.md").write_text(as_markdown(report, comparisons), encoding="utf-8")
-        (folder / "gate.xml").write_text(as_junit(report), encoding="utf-8")
+        write_gate(step.folder, comparisons, report)
         return StepResult(metrics={"verdict": report.status})
+
+
+def write_gate(folder: Path, comparisons: Sequence[MetricComparison], report: GateReport) -> None:
+    """Write comparison.json, gate.json, gate.md and gate.xml."""
+    values = [comparison.model_dump(mode="json") for comparison in comparisons]
+    (folder / "comparison.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
+    (folder / "gate.json").write_text(report.model_dump_json(indent=1), encoding="utf-8")
+    (folder / "gate.md").write_text(as_markdown(report, comparisons), encoding="utf-8")
+    (folder / "gate.xml").write_text(as_junit(report), encoding="utf-8")
 
 
 def read_gate(folder: Path) -> tuple[list[MetricComparison], GateReport]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import truing
 from truing.core.digest import digest
@@ -20,6 +20,7 @@ from truing.core.records import Conversation, Probe, Question
 from truing.evals.observed import observations, write_observations
 from truing.evals.task import Subject, Task
 from truing.ledger.disk import write_durably
+from truing.ledger.ledger import Ledger
 from truing.loops.context import Context, Deployed
 from truing.loops.events import Notice
 from truing.loops.recipe import Step
@@ -27,6 +28,9 @@ from truing.loops.verbs.evaluation import open_local
 from truing.providers.draws import with_system
 from truing.providers.names import PROVIDERS
 from truing.providers.observed import Observed
+
+if TYPE_CHECKING:
+    from truing.providers.remote import RemoteSystem
 
 _BEGAN = "began"
 
@@ -63,7 +67,7 @@ def open_measured(step: Step) -> Iterator[Measured]:
     """Open what a step measures. What stops a deployed model's answers (`RunError`) is told with how to go on."""
     adapter = step.parent_folder("adapter") if "adapter" in step.parents else None
     if step.context.deployed is None:
-        system, close = _local(step.context, adapter)
+        system, close = open_kept(step.context, adapter)
         try:
             yield system
         finally:
@@ -77,19 +81,8 @@ def open_measured(step: Step) -> Iterator[Measured]:
         raise RunError(f"{error}; with --resume the same command goes on with what is missing") from None
 
 
-def open_grader(context: Context, name: str) -> Subject:
-    """The local model that gives marks by a rubric; what it says is kept by content, too."""
-    measured, _ = _local(grading(context, name), None)
-    return measured.subject
-
-
-def grading(context: Context, name: str) -> Context:
-    """The same ledger, with the model that gives marks."""
-    settings = {"name": name, "template": None}
-    return Context(context.root, context.model.model_copy(update=settings))
-
-
-def _local(context: Context, adapter: Path | None) -> tuple[Measured, Callable[[], None]]:
+def open_kept(context: Context, adapter: Path | None) -> tuple[Measured, Callable[[], None]]:
+    """A local model, whose answers and scores are kept by content, and what closes it."""
     from truing.providers.stored import Stored
 
     system, _, close = open_local(context, adapter)
@@ -101,7 +94,7 @@ def _local(context: Context, adapter: Path | None) -> tuple[Measured, Callable[[
 
 def _deployed(step: Step, deployed: Deployed) -> Measured:
     remote, began = step.context.remote, datetime.now(UTC)
-    since, notice = _since(step, deployed, began)
+    since, notice = count_since(step.context.ledger, step.key, remote, deployed, began)
     observed = Observed(remote, remote.identity, step.context.ledger.store, since)
 
     def render(prompt: Conversation) -> str:
@@ -130,14 +123,15 @@ def _deployed(step: Step, deployed: Deployed) -> Measured:
     return Measured(Subject(remote.name, observed, None), render, "", (library,), [notice], finish)
 
 
-def _since(step: Step, deployed: Deployed, now: datetime) -> tuple[datetime, Notice]:
-    """From when on answers count, and a sentence on it. The time is kept until the evaluation is whole, so that a later
-    run can resume this one. Raises `InputError` where there is none to resume."""
-    ledger, remote = step.context.ledger, step.context.remote
-    path = ledger.workspace(step.key) / _BEGAN
+def count_since(
+    ledger: Ledger, key: str, remote: "RemoteSystem", deployed: Deployed, now: datetime
+) -> tuple[datetime, Notice]:
+    """From when on answers count in the step of this key, and a sentence on it. The time is kept until the step is
+    whole, so that a later run can resume this one. Raises `InputError` where there is none to resume."""
+    path = ledger.workspace(key) / _BEGAN
     earlier = datetime.fromisoformat(path.read_text(encoding="utf-8")) if path.is_file() else None
     if deployed.resume and earlier is None:
-        ledger.discard_workspace(step.key)
+        ledger.discard_workspace(key)
         raise InputError(
             f"there is no unfinished evaluation of {remote.name} at {remote.address} with these tasks and settings; "
             "leave --resume out to ask everything anew, or name the time of answers that count with --since"
