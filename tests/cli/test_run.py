@@ -8,6 +8,7 @@ import pytest
 from tests.cli.conftest import Truing
 from truing.cli.ls import KINDS
 from truing.ledger.ledger import Ledger
+from truing.loops.validation import KIND as VALIDATION
 from truing.loops.verbs.dataset import IMPORT
 from truing.loops.verbs.table import VERBS
 
@@ -120,7 +121,7 @@ def test_a_run_off_a_terminal_says_when_a_step_begins_and_ends(truing: Truing) -
 
 
 def test_ls_knows_every_kind_and_refuses_another_by_naming_them(truing: Truing) -> None:
-    assert set(KINDS) == {verb.kind for verb in VERBS.values()} | {IMPORT}
+    assert set(KINDS) == {verb.kind for verb in VERBS.values()} | {IMPORT, VALIDATION}
     truing("run", "data.toml")
     code, out, err = truing("ls", "--kind", "nonsense")
     assert (code, out) == (2, "")

@@ -94,7 +94,7 @@ OTHER: dict[str, dict[str, Any]] = {
         "thinking_tokens": 0,
         "request": {"model": "m", "temperature": None, "seed": None, "stream": False},
     },
-    "Outcome": {"value": None, "reason": "r"},
+    "Outcome": {"value": None, "reason": "r", "detail": {"marks": 4.0}},
     "ItemResult": {
         "task": "u",
         "item": "2",

@@ -165,6 +165,9 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "gate": {"rule": [{"metric": "refusal", "require": "better"}]},
     "judge": {"question": "harm"},
     "dataset": {"source": "starter", "columns": {"prompt": "question"}},
+    "gate_running": {"rule": [{"metric": "refusal", "require": "better"}], "tasks": ["xstest"]},
+    "pairwise": {"by": "clearer.toml"},
+    "latency": {"prompts": "prompts.jsonl"},
     "ppo": {"reward": {"judge": "refusal"}, "adapter": {"rank": 4}},
 }
 
