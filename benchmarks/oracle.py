@@ -293,9 +293,11 @@ def table(results: dict[str, Any], kept: Path) -> str:
         lines += ["", "| √KL | proxy | gold |", "|---|---|---|"]
         lines += [f"| {d:.2f} | {said:.3f} | {gold:.3f} |" for d, said, gold in points[:: max(1, len(points) // 10)]]
         (alpha, beta), (of_best, falls) = fits
-        lines += ["", f"![Proxy and gold reward along √KL: the one rises, the other turns]({FIGURE})", ""]
-        lines.append(f"RLOO's gold reward above the start: d({alpha:.2f} − {beta:.2f} ln d), d = √KL.")
-        lines.append(f"Best of n, up to {2 ** len(best)}: d({of_best:.2f} − {falls:.2f} d).")
+        lines += ["", f"![Proxy and gold reward along √KL, for RLOO and for the best of n]({FIGURE})", ""]
+        lines.append(
+            f"Gold reward above the start, with d = √KL: RLOO d({alpha:.2f} {signed(-beta)} ln d), best of n up to"
+        )
+        lines.append(f"{2 ** len(best)} d({of_best:.2f} {signed(-falls)} d).")
     return "\n".join(lines) + "\n"
 
 
@@ -344,6 +346,10 @@ def plot(results: dict[str, Any], kept: Path, file: Path) -> None:
     left.legend(frameon=False)
     figure.savefig(file, metadata={"Date": None})
     pyplot.close(figure)
+
+
+def signed(value: float) -> str:
+    return f"{'−' if value < 0 else '+'} {abs(value):.2f}"
 
 
 def shown(pair: Sequence[float]) -> str:

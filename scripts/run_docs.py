@@ -29,7 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-TIMEOUT_SECONDS = 900
+TIMEOUT_SECONDS = 1800
 TAGS = ("exit", "file", "no-compare", "no-run")
 # A reader's own settings, and what makes programs believe that they write to a terminal.
 UNSET = ("TRUING_LEDGER", "TRUING_BENCHMARKS", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS")
