@@ -83,7 +83,8 @@ def evaluate(
     chosen = choose(ledger, judge, judge_model, judge_remote, judge_template, since, resume)
     values: dict[str, Any] = {"name": "eval"}
     if chosen is not None and task is None:
-        _refuse({"--model": model, "--limit": limit, "--remote": remote or None})
+        of_measuring = {"--model": model, "--limit": limit, "--remote": remote or None}
+        _refuse({**of_measuring, "--probes": None if probes == "starter" else probes})
         values["judged"] = {**chosen.step, "answers": f"ledger:{answers_of(ledger, system, chosen.named).id}"}
         recipe, prepared = prepare(
             apply_overrides(values, changes or []), "eval", ledger, data_dir, None, chosen.deployed

@@ -18,7 +18,8 @@ from truing.core.errors import InputError
 
 if TYPE_CHECKING:
     from truing.core.records import ItemResult
-    from truing.evals.gate import GateReport
+    from truing.evals.compare import MetricComparison
+    from truing.evals.gate import GateConfig, GateReport
     from truing.evals.metric import Metric
     from truing.evals.moved import Moved
 
@@ -57,16 +58,13 @@ def gate(
 
     Example: truing gate baseline.jsonl candidate --policy gate.toml --junit gate.xml
     """
-    from truing.evals.compare import compare
-    from truing.evals.gate import GateConfig, decide
+    from truing.evals.gate import GateConfig
     from truing.evals.gate_output import as_junit, as_markdown
-    from truing.evals.moved import moved_most
     from truing.starter import DEMO
 
     source = str(policy or DEMO)
     values = read_toml(policy) if policy else {"rule": read_toml(DEMO)["gate"]["rule"]}
     config = GateConfig.parse({**values, **({"sequential": True} if sequential else {})}, source)
-    notes = [f"policy: {source}"]
     if is_measurable(context.obj.ledger, candidate):
         if not config.sequential:
             raise InputError(
@@ -85,16 +83,10 @@ def gate(
             resume=resume,
             as_json=as_json,
         )
-        notes += told
     else:
         _refuse({"--model": model, "--remote": remote or None, "--since": since, "--resume": resume or None}, candidate)
-        ours, theirs = (evaluated(context, name) for name in (base, candidate))
-        both = [*ours.items, *theirs.items]
-        metrics = config.metrics(known_metrics(ours, theirs), both)
-        results = compare(ours.items, theirs.items, metrics, config.terms(), sequential=config.sequential)
-        report = decide(results, config, moved_most(ours.items, theirs.items, results))
-        origins = ((base, ours.origin), (candidate, theirs.origin))
-        notes += [f"{name}: {origin}" for name, origin in origins if origin] + _left_out(both, metrics)
+        results, report, told = _judge(context, base, candidate, config)
+    notes = [f"policy: {source}", *told]
     write_text(markdown, as_markdown(report, results) + "".join(f"\n{note}\n" for note in notes))
     write_text(junit, as_junit(report))
     if html is not None:
@@ -114,6 +106,23 @@ def gate(
         print_gate(report, console, every=True)
         print_moved(report.moved, console)
     raise typer.Exit(report.exit_code)
+
+
+def _judge(
+    context: typer.Context, base: str, candidate: str, config: "GateConfig"
+) -> "tuple[list[MetricComparison], GateReport, list[str]]":
+    """Of two evaluations that are there: comparisons, the gate's report, and what is to be said of them."""
+    from truing.evals.compare import compare
+    from truing.evals.gate import decide
+    from truing.evals.moved import moved_most
+
+    ours, theirs = (evaluated(context, name) for name in (base, candidate))
+    both = [*ours.items, *theirs.items]
+    metrics = config.metrics(known_metrics(ours, theirs), both)
+    results = compare(ours.items, theirs.items, metrics, config.terms(), sequential=config.sequential)
+    report = decide(results, config, moved_most(ours.items, theirs.items, results))
+    origins = ((base, ours.origin), (candidate, theirs.origin))
+    return results, report, [f"{name}: {origin}" for name, origin in origins if origin] + _left_out(both, metrics)
 
 
 def _refuse(given: Mapping[str, object], candidate: str) -> None:
