@@ -83,7 +83,8 @@ def main() -> None:
 
 
 def in_parts(ours: Any, theirs: Any, kept: Path) -> None:
-    """Every question on both sides, a part at a time; a stopped run goes on with the first part that is not kept."""
+    """Every question on both sides, a part at a time; a stopped run goes on with the first part that is not kept. What
+    the parts were made by is not looked at: after a change of either side, remove the folder."""
     kept.mkdir(exist_ok=True)
     parts = [(first, min(PART, QUESTIONS - first)) for first in range(0, QUESTIONS, PART)]
     found = []

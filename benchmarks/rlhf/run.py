@@ -9,7 +9,7 @@ only medians and ratios count. Each comparison has processes of its own, so that
 
 What both compute is shown first where it should be equal: rewards and gradient of the reward model, and the gradients
 of RLOO and GRPO, from saved adapters that are not zero. PPO's gradients differ by design (TRL pays a score one token
-after the end of turn), so divergence and scores are compared instead. Needs about 25 minutes and 20 GB, for the peers.
+after the end of turn), so divergence and scores are compared instead. Needs about 40 minutes and 20 GB, for the peers.
 """
 
 import argparse

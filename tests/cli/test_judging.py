@@ -126,6 +126,7 @@ def test_a_kept_validation_is_said_and_corrects_and_ones_own_labels_end_the_tran
         (("--judge", "refusal", "--judge-remote", "a=b"), "--judge-remote is for deployed models"),
         (("--judge", "none"), "there is no judge 'none'"),
         (("--judge", "refusal"), "--judge: whose answers are judged?"),
+        (("--judge", "refusal", "--probes", "own.jsonl"), "--probes: the evaluation's answers are judged as they are"),
         (("--task", "bbq", "--judge", "refusal"), "bbq: its answers are judged in its own way"),
         (("--task", "harmbench", "--judge", "refusal"), "harmbench asks whether an answer does the harm"),
         (("--task", "harmbench", "--judge", "harmbench-cls:x"), "give the form of its prompt"),

@@ -314,5 +314,7 @@ def test_answers_that_were_judged_anew_are_those_of_the_system_that_gave_them(ma
     system = find_system(made.ledger, "judged")
     assert (system.adapter, system.model["model"]) == (one, "smollm2-135m")
     assert [each.name for each in find_system(made.ledger, "one").evaluations] == ["judged", "eval"]
+    made.artifact("evaluation", "again", files, verb="rejudge", config={"by": "own.toml"}, parents=parents)
+    assert named(differences(made.ledger, "judged", "again")) == [("judge", "config.by")]
     asked = ["--task", "bbq", "--data-dir", "DIR", "--judge", "strings"]
     assert commands(made, "judged", "two") == [["truing", "eval", other.short, *asked]]
