@@ -12,7 +12,7 @@ from rich.table import Table
 
 from truing.cli.compare import bounds, interval, number
 from truing.cli.deployed import Remote, Resume, Since, asked_how, observed_lines
-from truing.cli.judging import Judge, JudgeModel, JudgeRemote, Template, answers_of, check_tasks, choose
+from truing.cli.judging import Chosen, Judge, JudgeModel, JudgeRemote, Template, answers_of, check_tasks, choose
 from truing.cli.run import DataDir, Json, Set, as_plain, execute, prepare
 from truing.core.config import apply_overrides
 from truing.core.errors import InputError
@@ -85,11 +85,7 @@ def evaluate(
     if chosen is not None and task is None:
         of_measuring = {"--model": model, "--limit": limit, "--remote": remote or None}
         _refuse({**of_measuring, "--probes": None if probes == "starter" else probes})
-        values["judged"] = {**chosen.step, "answers": f"ledger:{answers_of(ledger, system, chosen.named).id}"}
-        recipe, prepared = prepare(
-            apply_overrides(values, changes or []), "eval", ledger, data_dir, None, chosen.deployed
-        )
-        _finish(execute(recipe, prepared, Console(stderr=as_json), quiet=as_json), "judged", prepared, True, as_json)
+        _judge_again(ledger, system, chosen, changes, data_dir, as_json)
         return
     base, adapter = system_of(system, model)
     # Of a local model's answers that a deployed one judges, these options speak of the judge.
@@ -120,6 +116,21 @@ def evaluate(
     recipe, prepared = prepare(apply_overrides(values, changes or []), "eval", ledger, data_dir, deployed, judging)
     finished = execute(recipe, prepared, Console(stderr=as_json), quiet=as_json)
     _finish(finished, "eval" if chosen is None else "judged", prepared, task is not None, as_json)
+
+
+def _judge_again(
+    ledger: Path,
+    evaluation: str | None,
+    chosen: Chosen,
+    changes: list[str] | None,
+    data_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Have the answers of an evaluation that is there judged by the chosen judge."""
+    answers = f"ledger:{answers_of(ledger, evaluation, chosen.named).id}"
+    values: dict[str, Any] = {"name": "eval", "judged": {**chosen.step, "answers": answers}}
+    recipe, prepared = prepare(apply_overrides(values, changes or []), "eval", ledger, data_dir, None, chosen.deployed)
+    _finish(execute(recipe, prepared, Console(stderr=as_json), quiet=as_json), "judged", prepared, True, as_json)
 
 
 def _finish(finished: "dict[str, StepDone]", last: str, prepared: "Context", on_sets: bool, as_json: bool) -> None:
