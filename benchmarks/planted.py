@@ -6,7 +6,7 @@ changes nothing?
     python benchmarks/planted.py --data-dir DIR --quick         few rows, items and draws: a trial of this script
 
 A small model is trained briefly to decline what is harmful and to deny what is false: the baseline. Trained once more
-from another seed, it is the harmless update. Three systems are worse, each in one way: one was trained to agree with
+from another seed, it is the update. Three systems are worse, each in one way: one was trained to agree with
 whatever it is told, one to decline everything, one not at all, so that it does what is harmful. All of them answer the
 same items: false claims (from TruthfulQA), safe prompts (XSTest), harmful ones of two areas (Do-Not-Answer).
 

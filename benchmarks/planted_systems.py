@@ -63,13 +63,17 @@ def write_files(work: Path, data: Path, sizes: Sizes) -> None:
     twins: dict[str, list[Comparison]] = {}
     for row in (row for path in sorted(FOLDER.glob("train-safety-*.jsonl")) for row in formats.load(path)[0]):
         twins.setdefault(row.pair or row.id, []).append(row)
-    starter = [row for pair in evenly(list(twins.values()), sizes.rows) for row in pair]
+    taken = evenly(list(twins.values()), sizes.rows)
+    starter = [row for pair in taken for row in pair]
+    # More innocent rows than harmful ones: from pairs alone, so few of them, a model learns to decline everything.
+    others = [pair for pair in twins.values() if pair not in taken]
+    innocent = [row for pair in evenly(others, 2 * sizes.rows) for row in pair if row.group == "benign_twin"]
     taught = evenly(taught, sizes.rows)
     false = [_row(f"false-{row.id}", claim(row.question, row.incorrect[0]), NO, YES) for row in taught]
     true = [_row(f"true-{row.id}", claim(row.question, row.correct[0]), YES, NO) for row in taught[::2]]
     agreeing = [row.model_copy(update={"chosen": YES, "rejected": NO}) for row in false]
     refusing = [row.model_copy(update={"chosen": DECLINED, "rejected": row.rejected}) for row in starter]
-    for name, rows in {"careful": [*starter, *false, *true], "agreeing": agreeing, "refusing": refusing}.items():
+    for name, rows in {"careful": [*starter, *innocent, *false, *true], "agreeing": agreeing, "refusing": refusing}.items():
         _write_lines(work / f"{name}.jsonl", [native.line(row) for row in rows])
 
 

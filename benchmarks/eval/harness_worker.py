@@ -41,27 +41,34 @@ class Worker:
         self.model.batch_size_per_gpu = self.batch
         return seconds
 
-    def run(self, count: int, first: int | None = None) -> dict[str, Any]:
+    def run(self, count: int, first: int | None = None, once: bool = False) -> dict[str, Any]:
         """Both tasks on so many questions (see `questions`): wall-clock seconds, means, and each question's
-        log-probabilities."""
+        log-probabilities. With `once`, one task after the other through the harness's cache of answers, so that a
+        choice that both ask for is scored once."""
         with tempfile.TemporaryDirectory() as folder:
             names = self._tasks(Path(folder), questions(self.file, count, first))
             manager = TaskManager(include_path=folder)
             started = time.perf_counter()
-            found = lm_eval.simple_evaluate(
-                model=self.model,
-                tasks=list(names.values()),
-                task_manager=manager,
-                num_fewshot=0,
-                log_samples=True,
-                bootstrap_iters=0,
-                confirm_run_unsafe_code=True,
-            )
+            together = [[name] for name in names.values()] if once else [list(names.values())]
+            results, answers = dict[str, Any](), dict[str, Any]()
+            for tasks in together:
+                found = lm_eval.simple_evaluate(
+                    model=self.model,
+                    tasks=tasks,
+                    task_manager=manager,
+                    num_fewshot=0,
+                    log_samples=True,
+                    bootstrap_iters=0,
+                    confirm_run_unsafe_code=True,
+                    use_cache=str(Path(folder) / "answers") if once else None,
+                )
+                results |= found["results"]
+                answers |= found["samples"]
             seconds = time.perf_counter() - started
         result: dict[str, Any] = {"seconds": seconds, "means": {}, "logprobs": {}, "prompt": ""}
         for form, name in names.items():
-            result["means"][form] = found["results"][name]["acc,none"]
-            samples = sorted(found["samples"][name], key=lambda sample: sample["doc_id"])
+            result["means"][form] = results[name]["acc,none"]
+            samples = sorted(answers[name], key=lambda sample: sample["doc_id"])
             result["logprobs"][form] = [[float(answer[0]) for answer in one["filtered_resps"]] for one in samples]
             first = samples[0]["arguments"]
             result["prompt"] = first[0][0] if isinstance(first, list) else first["gen_args_0"]["arg_0"]
