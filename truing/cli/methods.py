@@ -27,9 +27,7 @@ def print_methods(
     verdict."""
     for group in _fitting(results, console.width, called):
         console.print(_means(group, called))
-    beside, below = (_against(results, baseline, between, called) for between in (" ", "\n"))
-    unbounded = console.options.update(max_width=1000)
-    console.print(beside if console.measure(beside, options=unbounded).maximum <= console.width else below)
+    console.print(_against(results, baseline, called))
     print_claim(results[0].seeds, sum(one.p is not None for one in results), claim, console)
     unknown = [f"{one.title} ({one.items - one.n} of {one.method})" for one in results if one.n < one.items]
     if unknown:
@@ -89,18 +87,20 @@ def _cell(result: "MethodResult") -> str:
     return f"{number(result.mean, result.unit)}\n{bounds(result.low, result.high, result.unit)}"
 
 
-def _against(results: "Sequence[MethodResult]", baseline: str, between: str, called: str) -> Table:
-    """Every difference from the baseline, `between` it and its interval."""
+def _against(results: "Sequence[MethodResult]", baseline: str, called: str) -> Table:
+    """Every difference from the baseline with its interval, below the measure's name."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("measure", called, f"difference from {baseline}", "verdict"):
-        table.add_column(Text(name), no_wrap=name != "measure")
+    for name in (called, f"difference from {baseline}", "verdict"):
+        table.add_column(Text(name))
     before = ""
     for result in results:
         if result.method == baseline:
             continue
+        if result.title != before:
+            table.add_row(Text(result.title, "bold"))
+            before = result.title
         interval = bounds(result.difference_low, result.difference_high, result.unit, True)
-        difference = f"{number(result.difference, result.unit, True)}{between}{interval}".strip()
+        difference = f"{number(result.difference, result.unit, True)} {interval}".strip()
         verdict = Text(result.verdict, STYLE[result.verdict]) if result.verdict else Text("")
-        table.add_row(result.title if result.title != before else "", Text(result.method), Text(difference), verdict)
-        before = result.title
+        table.add_row(Text(f"  {result.method}"), Text(difference), verdict)
     return table
