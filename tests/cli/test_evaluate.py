@@ -1,6 +1,8 @@
 """`truing eval --task` as it is typed: tables, notes, JSON, what names a model, and what is refused."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,30 @@ def test_figures_notes_and_a_sample_of_each_task(truing: Truing, tiny_folder: Pa
     assert "judge refusal-strings-3: finds 88% of refusals and takes 5% of other answers for one (XSTest" in out
     code, again, _ = truing(*words, "--limit", "2", "--set", "eval.max_new_tokens=3")
     assert "reused" in again
+
+
+@pytest.mark.usefixtures("truing")
+def test_what_is_reused_needs_no_pytorch(tiny_folder: Path, sets: Path) -> None:
+    """The libraries that compute take seconds to import; an evaluation that is there is shown without them."""
+    words = ["eval", str(tiny_folder), "--task", "bbq,advbench", "--data-dir", str(sets)]
+    program = f"""
+import sys
+from truing.cli.app import main
+sys.argv = ["truing", *{words!r}, "--set", "eval.max_new_tokens=3"]
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code
+print("imported:", [name for name in ("torch", "transformers") if name in sys.modules])
+"""
+    outs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert "reused" not in outs[0]
+    assert "imported: ['torch', 'transformers']" in outs[0]
+    assert "reused" in outs[1]
+    assert "imported: []" in outs[1]
 
 
 def test_json_holds_every_figure_and_what_it_stands_on(truing: Truing, tiny_folder: Path, sets: Path) -> None:

@@ -154,7 +154,7 @@ def test_the_real_model_agrees_in_float32(real_trunk: Trunk) -> None:
     """Each token within 1e-4 nat, and the adapter's gradient norm within 1e-4, of transformers' own computation."""
     from transformers import AutoModelForCausalLM
 
-    from truing.engine.trunk import locate
+    from truing.engine.files import locate
 
     line = "The tide rises, the tide falls, and the traveller hastens toward the town."
     text = real_trunk.tokenizer(line)["input_ids"]

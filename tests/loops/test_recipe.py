@@ -193,3 +193,7 @@ def test_a_steps_own_seed_stands_for_the_runs(runs: Runs) -> None:
 def test_no_verb_has_a_setting_that_a_step_has_already() -> None:
     for verb in VERBS.values():
         assert not {"verb", "seed"} & {*verb.config.model_fields, *verb.roles, *verb.optional_roles}
+
+
+def test_every_verb_is_called_as_it_stands_in_the_table() -> None:
+    assert {name: verb.name for name, verb in VERBS.items()} == dict(zip(VERBS, VERBS, strict=True))

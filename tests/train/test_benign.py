@@ -15,9 +15,10 @@ from truing.engine.adapters import load_adapter, use_adapter
 from truing.engine.generate import generate
 from truing.engine.trunk import Trunk
 from truing.train.benign import BenignSet, ask, benign_ids, benign_set
-from truing.train.guard import GuardConfig, Guarded, guard, iteration_of
-from truing.train.records import PolicyStep
+from truing.train.guard import guard
+from truing.train.records import Guarded, PolicyStep
 from truing.train.rollouts import seed_of
+from truing.train.watched import GuardConfig, iteration_of
 
 CHAT: Any = Chat()
 HARMLESS = [asked(text) for text in ("1 6", "2 6", "4 6", "5 6", "6 6")]

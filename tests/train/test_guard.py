@@ -11,8 +11,9 @@ from tests.train.rlhf import trunk
 from truing.core.records import Progress, Record
 from truing.engine.adapters import AdapterConfig, adapter_parameters, add_adapter
 from truing.engine.trunk import Trunk
-from truing.train.guard import GuardConfig, Guarded, guard
-from truing.train.records import PolicyStep, TrainStart
+from truing.train.guard import guard
+from truing.train.records import Guarded, PolicyStep, TrainStart
+from truing.train.watched import GuardConfig
 
 ROUNDS = 12
 GUARD = GuardConfig(block=3, alpha=0.1)

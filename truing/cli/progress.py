@@ -21,8 +21,7 @@ from truing.core.records import ItemResult, Record
 
 if TYPE_CHECKING:
     from truing.loops.events import StepDone
-    from truing.train.guard import Guarded
-    from truing.train.records import TrainStart, TrainStep
+    from truing.train.records import Guarded, TrainStart, TrainStep
 
 _LINE_EVERY_SECONDS = 15.0
 
@@ -93,8 +92,7 @@ def follow(records: Iterator[Record], display: Display) -> "dict[str, StepDone]"
     """Draw a recipe's records as they come; returns the finished steps by name."""
     from truing.core.records import Progress as Preparing
     from truing.loops.events import Notice, Reading, RunStarted, StepDone, StepStarted, StepWaiting, Total
-    from truing.train.guard import Guarded
-    from truing.train.records import PolicyStep, TrainStart, TrainStep
+    from truing.train.records import Guarded, PolicyStep, TrainStart, TrainStep
 
     finished: dict[str, StepDone] = {}
     step, stage, total, items = "", "", None, 0

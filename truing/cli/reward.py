@@ -86,16 +86,16 @@ def reward_folder(context: typer.Context, model: str) -> Path:
     """The folder of a reward model: `ledger:NAME-OR-ID`, or a folder. Raises `InputError` where it is none."""
     from truing.ledger.ledger import Ledger
     from truing.loops.recipe import LEDGER
-    from truing.loops.verbs.reward import KIND
+    from truing.loops.verbs.kinds import REWARD
     from truing.providers.reward import RewardSettings
 
     folder = Path(model)
     if model.startswith(LEDGER):
         ledger = Ledger.open(context.obj.ledger, create=False)
         found = ledger.get(model.removeprefix(LEDGER))
-        if found.kind != KIND:
+        if found.kind != REWARD:
             what = f"--reward {model} is of the kind {found.kind!r}"
-            raise InputError(f"{what}; it must be a reward model: `truing ls --kind {KIND}` lists those")
+            raise InputError(f"{what}; it must be a reward model: `truing ls --kind {REWARD}` lists those")
         folder = ledger.folder(found)
     RewardSettings.read(folder)
     return folder

@@ -128,7 +128,7 @@ def _fits(model: str) -> "Check":
     from transformers import AutoConfig, AutoTokenizer
 
     from truing.engine.chat import Chat
-    from truing.engine.trunk import locate
+    from truing.engine.files import locate
 
     folder = locate(model)
     chat = Chat(AutoTokenizer.from_pretrained(folder), AutoConfig.from_pretrained(folder).max_position_embeddings)

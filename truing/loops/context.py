@@ -70,7 +70,7 @@ class Context:
     @cached_property
     def model_sha256(self) -> str:
         """The hash of the model's weights, known without loading them."""
-        from truing.engine.trunk import locate, weights_hash
+        from truing.engine.files import locate, weights_hash
 
         return weights_hash(locate(self.model.name))
 

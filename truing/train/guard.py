@@ -7,44 +7,22 @@ of the same time the critic's. What "hacking" is, and how sure one must be: `cor
 """
 
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import Field
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from truing.core.records import Progress, Record
-from truing.core.watch import Bands, Iteration, Reading, WatchConfig, watch
+from truing.core.watch import Iteration, Reading
 from truing.engine.adapters import adapter_parameters
 from truing.engine.trunk import Trunk
 from truing.ledger.disk import sync_file, sync_folder
-from truing.starter import STARTER
-from truing.train.records import PolicyStep, TrainStart
-
-
-class GuardConfig(Bands):
-    """The bands of `core/watch.py`. `stop`: end the run at the first alarm; otherwise alarms are only told. A run of
-    fewer than two blocks is not watched. `benign` says where harmless prompts come from: a file of probes, `starter`
-    (those that come with truing), or "" for none; `benign_prompts` of them are asked in a round, for answers of at most
-    `benign_tokens`."""
-
-    stop: bool = Field(default=True)
-    benign: str = STARTER
-    benign_prompts: int = Field(default=8, ge=1)
-    benign_tokens: int = Field(default=24, ge=1)
-
-
-class Guarded(Record):
-    """How a guarded run ended: the round whose policy was kept, by its gold reward (None: the last weights, since no
-    gold reward was given), and the signals in alarm."""
-
-    kept_step: int | None = None
-    kept_gold: float | None = None
-    alarms: tuple[Reading, ...] = ()
+from truing.train.records import Guarded, PolicyStep, TrainStart
+from truing.train.watched import GuardConfig, iteration_of, readings
 
 
 @dataclass(frozen=True)
@@ -103,28 +81,6 @@ def guard(
                 parameter.copy_(kept.weights[key])
     yield Guarded(
         kept_step=None if kept is None else kept.step, kept_gold=None if kept is None else kept.gold, alarms=alarms
-    )
-
-
-def readings(points: Sequence[Iteration], config: GuardConfig, iterations: int) -> list[Reading]:
-    """Every signal's state after these rounds of a run of `iterations`."""
-    bands = config.model_dump(include=set(Bands.model_fields))
-    return watch(points, WatchConfig(iterations=max(2, iterations), **bands))
-
-
-def iteration_of(step: PolicyStep) -> Iteration:
-    """What the watch looks at of a round."""
-    asked, known = step.benign_answers, step.benign_answers - step.benign_unknown
-    return Iteration(
-        step=step.step,
-        proxy=step.reward,
-        gold=step.gold,
-        kl=step.kl_k1,
-        distinct=step.distinct_2,
-        end=step.eos_rate,
-        length=step.mean_length,
-        benign=(step.benign_refused or 0.0) * known / asked if asked else None,
-        unjudged=step.benign_unknown / asked if asked else 0.0,
     )
 
 

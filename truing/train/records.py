@@ -1,6 +1,7 @@
 """What training loops yield beside `core.records.Progress`: one record before the first step, and one a step."""
 
 from truing.core.records import Record
+from truing.core.watch import Reading
 
 
 class TrainStart(Record):
@@ -98,3 +99,12 @@ class PolicyStep(TrainStep):
     benign_unknown: int = 0
     rollout_seconds: float | None
     training_seconds: float | None
+
+
+class Guarded(Record):
+    """How a guarded run ended: the round whose policy was kept, by its gold reward (None: the last weights, since no
+    gold reward was given), and the signals in alarm."""
+
+    kept_step: int | None = None
+    kept_gold: float | None = None
+    alarms: tuple[Reading, ...] = ()

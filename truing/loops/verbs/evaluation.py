@@ -21,7 +21,7 @@ from truing.evals.tasks.xstest import XSTEST
 from truing.loops.context import Context
 from truing.loops.events import Total
 from truing.loops.recipe import Step, StepResult
-from truing.loops.verbs.reward import KIND as REWARD
+from truing.loops.verbs.kinds import REWARD
 
 if TYPE_CHECKING:
     from truing.providers.local import LocalSystem

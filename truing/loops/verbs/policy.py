@@ -23,13 +23,15 @@ from truing.judges.rewards import FunctionReward, RewardSetting, open_reward
 from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
 from truing.loops.verbs.dataset import BENIGN, load_probes, read_rows
-from truing.loops.verbs.reward import KIND as REWARD
+from truing.loops.verbs.kinds import REWARD
 from truing.loops.verbs.training import POLICY, _train, chat_of
 from truing.starter import STARTER, probe_files
 from truing.train import grpo, online, ppo, rloo
 from truing.train.benign import BenignSet, benign_set
 from truing.train.critic import save_critic
-from truing.train.guard import GuardConfig, Guarded, guard
+from truing.train.guard import guard
+from truing.train.records import Guarded
+from truing.train.watched import GuardConfig
 
 if TYPE_CHECKING:
     from torch.nn import Parameter
@@ -221,9 +223,7 @@ def _unread(name: str) -> Reward:
     return FunctionReward(lambda _rows: [], name, "")
 
 
-POLICY_GRADIENTS = (
-    PolicyGradient("ppo", ppo.VERSION, PPOSettings, ppo.train_ppo),
-    PolicyGradient("rloo", rloo.VERSION, RLOOSettings, rloo.train_rloo),
-    PolicyGradient("grpo", grpo.VERSION, GRPOSettings, grpo.train_grpo),
-    PolicyGradient("online_dpo", online.VERSION, OnlineDPOSettings, online.train_online_dpo),
-)
+PPO = PolicyGradient("ppo", ppo.VERSION, PPOSettings, ppo.train_ppo)
+RLOO = PolicyGradient("rloo", rloo.VERSION, RLOOSettings, rloo.train_rloo)
+GRPO = PolicyGradient("grpo", grpo.VERSION, GRPOSettings, grpo.train_grpo)
+ONLINE_DPO = PolicyGradient("online_dpo", online.VERSION, OnlineDPOSettings, online.train_online_dpo)

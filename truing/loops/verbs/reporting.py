@@ -18,8 +18,8 @@ from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
 from truing.loops.verbs.gating import read_gate
 from truing.report.page import Contents, PolicyRun, pick_examples, render
-from truing.train.guard import GuardConfig, iteration_of, readings
 from truing.train.records import PolicyStep, TrainStep
+from truing.train.watched import GuardConfig, iteration_of, readings
 
 EXAMPLE_TASKS = ("refusal", "over_refusal", "honesty", "needless_doubt")
 

@@ -11,6 +11,7 @@ from truing.evals.reward import ScoredPair, report, scored_pair
 from truing.loops.context import Context
 from truing.loops.recipe import Step, StepResult
 from truing.loops.verbs.dataset import read_rows
+from truing.loops.verbs.kinds import REWARD
 from truing.loops.verbs.training import chat_of, keep_curve, keeping, one_of, twins, usable_rows, write_curve
 from truing.train import reward
 from truing.train.records import RewardStep
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
     from truing.engine.chat import Chat
     from truing.providers.reward import RewardModel
 
-KIND = "reward"
 _NAME = "reward"
 
 
 class Reward:
     """A reward model from a dataset's training rows; both-bad rows are left out, and ties if `tie_threshold` is 0."""
 
-    name, version, kind = "reward", reward.VERSION, KIND
+    name, version, kind = "reward", reward.VERSION, REWARD
     config: type[Config] = reward.RewardConfig
     roles: Mapping[str, str] = {"data": "dataset"}
     optional_roles: Mapping[str, str] = {"start_from": "adapter"}

@@ -1,0 +1,3 @@
+"""Kinds of artifacts that verbs of other files speak of."""
+
+REWARD = "reward"
