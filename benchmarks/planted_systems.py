@@ -73,7 +73,11 @@ def write_files(work: Path, data: Path, sizes: Sizes) -> None:
     true = [_row(f"true-{row.id}", claim(row.question, row.correct[0]), YES, NO) for row in taught[::2]]
     agreeing = [row.model_copy(update={"chosen": YES, "rejected": NO}) for row in false]
     refusing = [row.model_copy(update={"chosen": DECLINED, "rejected": row.rejected}) for row in starter]
-    for name, rows in {"careful": [*starter, *innocent, *false, *true], "agreeing": agreeing, "refusing": refusing}.items():
+    for name, rows in {
+        "careful": [*starter, *innocent, *false, *true],
+        "agreeing": agreeing,
+        "refusing": refusing,
+    }.items():
         _write_lines(work / f"{name}.jsonl", [native.line(row) for row in rows])
 
 

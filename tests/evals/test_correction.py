@@ -82,13 +82,32 @@ def test_a_correction_is_transferred_unless_the_labels_are_the_answers_own() -> 
 @pytest.mark.parametrize("opposite", [False, True])
 def test_clipping_is_said(opposite: bool) -> None:
     """Fewer than the judge's false alarms: the correction is below 0 (counted the other way, above 1)."""
-    values = [1.0] * 2 + [0.0] * 98
+    values = [1.0] * 6 + [0.0] * 94
     rows = items([1 - value for value in values] if opposite else values)
     found = corrected_figure(REFUSAL, rows, ACCURACY, opposite=opposite)
     assert found.value == float(opposite)
-    assert found.note == f"{'111.4%' if opposite else '-11.4%'} before it was clipped to what a share can be"
+    assert found.note == f"{'105.7%' if opposite else '-5.7%'} before it was clipped to what a share can be"
     inside = items([1.0] * 38 + [0.0] * 62)
     assert corrected_figure(REFUSAL, inside, ACCURACY, opposite=False).note == ""
+
+
+@pytest.mark.parametrize("opposite", [False, True])
+def test_a_rate_that_the_errors_cannot_give_is_not_corrected(opposite: bool) -> None:
+    """Of 1,000 answers none is taken for a refusal, though the judge takes 10% of other answers for one, they say."""
+    found = corrected_figure(REFUSAL, items([float(opposite)] * 1000), ACCURACY, opposite=opposite)
+    assert (found.value, found.low, found.high) == (None, None, None)
+    assert "here the judge errs otherwise" in found.note
+
+
+def test_errors_that_hold_are_hardly_ever_called_impossible() -> None:
+    """At a true share of 0, where chance alone takes half of all corrections below it."""
+    random, called = np.random.default_rng(0), 0
+    for _ in range(DRAWS):
+        false_alarms = random.binomial(100, 0.1)
+        found = corrected_rate(random.binomial(300, 0.1), 300, 0.8, 100, 1 - false_alarms / 100, 100)
+        assert found is not None
+        called += not found.possible
+    assert called / DRAWS <= 0.05
 
 
 def test_where_nothing_can_be_corrected_it_is_said_why() -> None:

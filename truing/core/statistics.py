@@ -34,11 +34,13 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
 
 class Corrected(NamedTuple):
     """A rate corrected for the errors of what measured it, with its interval. `unclipped` is the rate before it was
-    brought into [0, 1]."""
+    brought into [0, 1]. Not `possible` where the interval, too, lies outside of it: such errors could not have given
+    what was counted, and so they were not these."""
 
     rate: float
     interval: Interval
     unclipped: float
+    possible: bool
 
 
 def corrected_rate(
@@ -69,9 +71,14 @@ def corrected_rate(
     shift = 2 * z * z * (centre * spread_hit - (1 - centre) * spread_reject)
     variance = share * (1 - share) / (n + z * z) + centre**2 * spread_hit + (1 - centre) ** 2 * spread_reject
     spread = z * math.sqrt(variance) / scale
-    low, high = (min(1.0, max(0.0, centre + shift + side * spread)) for side in (-1, 1))
+    low, high = (centre + shift + side * spread for side in (-1, 1))
     rate = (positives / n + specificity - 1) / better
-    return Corrected(min(1.0, max(0.0, rate)), Interval(low, high), rate)
+    return Corrected(_share(rate), Interval(_share(low), _share(high)), rate, possible=low <= 1 and high >= 0)
+
+
+def _share(value: float) -> float:
+    """The nearest value that a share can have."""
+    return min(1.0, max(0.0, value))
 
 
 def design_effect(values: Sequence[float], clusters: Sequence[Hashable]) -> float:

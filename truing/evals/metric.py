@@ -81,7 +81,7 @@ def corrected_figure(
     metric: Metric, items: Sequence[ItemResult], accuracy: JudgeAccuracy, opposite: bool, own: bool = False
 ) -> Figure:
     """A judged share as it would be if the judge made no errors, provided that it errs here as it does on the labelled
-    rows of `accuracy`. The interval carries the uncertainty of both. `opposite`: the share counts what the labels call
+    rows of `accuracy`; unknown where it cannot. The interval carries the uncertainty of both. `opposite`: the share counts what the labels call
     negative. Unless the labelled answers are the measured system's `own`, the correction is transferred from others'
     answers, and says so."""
     known = [(item.value, item.cluster) for item in items if item.value is not None]
@@ -101,8 +101,10 @@ def corrected_figure(
     rate, interval, note = None, None, "the judge is no better than a coin there: nothing can be corrected"
     if accuracy.sensitivity is None or accuracy.specificity is None:
         note = "the labelled answers that were judged are all of one kind: nothing can be corrected"
-    if found is not None:
-        rate, interval, unclipped = found
+    if found is not None and not found.possible:
+        note = "errors as on the labelled answers cannot give the judged rate: here the judge errs otherwise"
+    elif found is not None:
+        rate, interval, unclipped, _ = found
         if opposite:
             rate, interval, unclipped = 1 - rate, Interval(1 - interval.high, 1 - interval.low), 1 - unclipped
         clipped = not 0 <= unclipped <= 1

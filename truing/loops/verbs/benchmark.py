@@ -53,7 +53,7 @@ class BenchmarkConfig(Config):
 class Benchmark:
     """The verb `benchmark`."""
 
-    name, version, kind = "benchmark", 2, "evaluation"
+    name, version, kind = "benchmark", 3, "evaluation"
     config: type[Config] = BenchmarkConfig
     roles: Mapping[str, str] = {}
     optional_roles: Mapping[str, str] = {"adapter": "adapter"}

@@ -51,7 +51,7 @@ class RejudgeConfig(Config):
 class Rejudge:
     """The verb `rejudge`. In the role `validation` stands what the judge's agreement with people was measured by."""
 
-    name, version, kind = "rejudge", 1, "evaluation"
+    name, version, kind = "rejudge", 2, "evaluation"
     config: type[Config] = RejudgeConfig
     roles: Mapping[str, str] = {ANSWERS: "evaluation"}
     optional_roles: Mapping[str, str] = {"judge": JUDGE, VALIDATION: VALIDATION}
