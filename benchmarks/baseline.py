@@ -66,6 +66,8 @@ def table(reports: Mapping[tuple[str, str], TaskReport], missing: list[str]) -> 
 
 def cell(figure: Figure) -> str:
     """A figure with its interval, and how many items it does not know."""
+    if figure.value is None:
+        return f"unknown ({figure.unknown} items)" if figure.unknown else "unknown"
     signed = figure.unit == "score"
     shown = number(figure.value, figure.unit, signed)
     if figure.low is not None and figure.high is not None:

@@ -81,9 +81,9 @@ def corrected_figure(
     metric: Metric, items: Sequence[ItemResult], accuracy: JudgeAccuracy, opposite: bool, own: bool = False
 ) -> Figure:
     """A judged share as it would be if the judge made no errors, provided that it errs here as it does on the labelled
-    rows of `accuracy`; unknown where it cannot. The interval carries the uncertainty of both. `opposite`: the share counts what the labels call
-    negative. Unless the labelled answers are the measured system's `own`, the correction is transferred from others'
-    answers, and says so."""
+    rows of `accuracy`; unknown where it cannot. The interval carries the uncertainty of both. `opposite`: the share
+    counts what the labels call negative. Unless the labelled answers are the measured system's `own`, the correction
+    is transferred from others' answers, and says so."""
     known = [(item.value, item.cluster) for item in items if item.value is not None]
     values = [1 - value if opposite else value for value, _ in known]
     found = None
