@@ -65,9 +65,9 @@ def table(reports: Mapping[tuple[str, str], TaskReport], missing: list[str]) -> 
 
 
 def cell(figure: Figure) -> str:
-    """A figure with its interval, and how many items it does not know."""
+    """A figure with its interval, and of how many items it does not know; or that nothing is known."""
     if figure.value is None:
-        return f"unknown ({figure.unknown} items)" if figure.unknown else "unknown"
+        return "unknown"
     signed = figure.unit == "score"
     shown = number(figure.value, figure.unit, signed)
     if figure.low is not None and figure.high is not None:
@@ -82,12 +82,9 @@ def main() -> None:
     parser.add_argument("--ledger", type=Path, default=Path(".truing"), help="where the demo ran (.truing)")
     parser.add_argument("--adapter", default="dpo", help="the adapter beside the bare model (dpo)")
     parser.add_argument("--limit", type=int, default=300, help="rows of each set (300)")
-    parser.add_argument("--tasks", nargs="+", help="only these tasks")
     parser.add_argument("--write", type=Path, metavar="DOCS", help="write the table into evaluation.md in this folder")
     options = parser.parse_args()
     tasks, missing = here(options.data_dir)
-    if options.tasks:
-        tasks = [task for task in tasks if task in options.tasks]
     ledger = Ledger.open(options.ledger, create=False)
     reports = {}
     for record in run_recipe(
